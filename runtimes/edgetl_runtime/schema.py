@@ -1,0 +1,136 @@
+"""Frozen dataclasses to and from plain mappings (JSON, TOML), strictly.
+
+Unknown keys, missing keys and values of the wrong type are refused with the nearest valid name. Stdlib only: the
+device has nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union
+
+from edgetl_runtime.errors import EdgetlError, UsageError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Return "did you mean" words for `name`, or the list of what is known.
+
+    Example:
+        >>> nearest("sed", ["seed", "preset"])
+        "'seed' instead of 'sed'"
+    """
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
+    if close:
+        return " or ".join(f"'{c}'" for c in close) + f" instead of '{name}'"
+    return "one of " + ", ".join(options)
+
+
+def from_mapping(
+    cls: type[T], mapping: object, *, where: str, error: type[EdgetlError] = UsageError
+) -> T:
+    """Build the dataclass `cls` from a plain mapping.
+
+    Args:
+        cls: A dataclass whose fields are plain, `Literal`, optional, tuple, dict or further dataclass types.
+        mapping: What JSON or TOML gave.
+        where: Names the source in errors, for instance `manifest.json` or `edgetl.toml [finetune]`.
+        error: The class of the error raised.
+
+    Raises:
+        EdgetlError: Of class `error`, for an unknown or missing key or a value of the wrong type or range.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Size:
+        ...     width_px: int
+        >>> from_mapping(Size, {"width_px": 224}, where="here")
+        Size(width_px=224)
+    """
+    if not isinstance(mapping, Mapping):
+        raise error(where, "a table of keys and values", f"{mapping!r:.80}", fix=f"write {where} as a table")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in fields:
+            raise error(f"key '{key}' in {where}", "a known key", "an unknown one", fix=nearest(str(key), fields))
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in mapping:
+            values[name] = _convert(hints[name], mapping[name], f"{where}: {name}", error)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise error(f"key '{name}' in {where}", "present", "nothing", fix=f"add {name}")
+    return cls(**values)
+
+
+def to_mapping(value: Any) -> Any:  # noqa: ANN401  (the inverse of from_mapping takes and gives any plain value)
+    """Turn a dataclass, recursively, into plain dicts, lists and scalars that JSON and TOML can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_mapping(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_mapping(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_mapping(v) for v in value]
+    return value
+
+
+def _convert(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
+    origin = typing.get_origin(hint)
+    args = typing.get_args(hint)
+    if hint is Any or hint is object:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert_union([a for a in args if a is not type(None)], value, where, error)
+    if origin is Literal:
+        if value in args and type(value) in {type(a) for a in args}:
+            return value
+        raise error(where, "one of " + ", ".join(map(repr, args)), f"{value!r:.80}", fix=nearest(str(value), map(str, args)))
+    if origin in (tuple, list):
+        return _convert_sequence(origin, args, value, where, error)
+    if origin in (dict, Mapping) or hint is dict:
+        return _convert_dict(args, value, where, error)
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(hint, value, where=where, error=error)  # type: ignore[arg-type]
+    return _convert_scalar(hint, value, where, error)
+
+
+def _convert_union(options: list[Any], value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
+    for option in options[:-1]:
+        try:
+            return _convert(option, value, where, error)
+        except EdgetlError:
+            continue
+    return _convert(options[-1], value, where, error)
+
+
+def _convert_sequence(origin: Any, args: tuple[Any, ...], value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
+    if not isinstance(value, (list, tuple)):
+        raise error(where, "a list", f"{value!r:.80}", fix=f"write {where} as [ … ]")
+    if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
+        if len(value) != len(args):
+            raise error(where, f"a list of {len(args)} values", f"{len(value)}", fix=f"give {len(args)} values")
+        return tuple(_convert(a, v, f"{where}[{i}]", error) for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    return origin(_convert(args[0], v, f"{where}[{i}]", error) for i, v in enumerate(value))
+
+
+def _convert_dict(args: tuple[Any, ...], value: Any, where: str, error: type[EdgetlError]) -> dict[str, Any]:  # noqa: ANN401
+    if not isinstance(value, Mapping):
+        raise error(where, "a table of keys and values", f"{value!r:.80}", fix=f"write {where} as a table")
+    item = args[1] if args else Any
+    return {str(k): _convert(item, v, f"{where}.{k}", error) for k, v in value.items()}
+
+
+def _convert_scalar(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, bool) is (hint is bool) and isinstance(value, hint):
+        return value
+    raise error(where, f"of type {hint.__name__}", f"{value!r:.80}", fix=f"give {where} as {hint.__name__}")
