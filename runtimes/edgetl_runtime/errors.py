@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class EdgetlError(Exception):
-    """Root of all errors edgetl raises on purpose.
+    r"""Root of all errors edgetl raises on purpose.
 
     Args:
         what: The thing that is wrong: an option, a file, a tensor.
@@ -28,7 +28,7 @@ class EdgetlError(Exception):
 
     Example:
         >>> str(EdgetlError("--seed", "an integer", "'abc'", fix="--seed 7"))
-        "--seed must be an integer; got 'abc'.\\nTry: --seed 7"
+        "--seed must be an integer; got 'abc'.\nTry: --seed 7"
     """
 
     exit_code = 1

@@ -56,7 +56,12 @@ class PreprocessSpec:
         if not 0 <= self.pad_grey <= 255:
             raise UsageError("pad_grey", "from 0 to 255", str(self.pad_grey), fix="pad_grey = 114")
         if self.roi_px is not None and (min(self.roi_px[:2]) < 0 or min(self.roi_px[2:]) < 1):
-            raise UsageError("roi_px", "x, y >= 0 and width, height >= 1", str(self.roi_px), fix="roi_px = [0, 0, 640, 480]")
+            raise UsageError(
+                "roi_px",
+                "x, y >= 0 and width, height >= 1",
+                str(self.roi_px),
+                fix="roi_px = [0, 0, 640, 480]",
+            )
 
 
 def decode(source: str | Path | bytes, spec: PreprocessSpec) -> NDArray[np.uint8]:
@@ -87,12 +92,16 @@ def decode(source: str | Path | bytes, spec: PreprocessSpec) -> NDArray[np.uint8
     except cv2.error:  # raised instead of returning None for some damaged headers
         image = None
     if image is None:
-        raise ImageError(name, "a JPEG, PNG, BMP, TIFF or WebP image", "bytes that do not decode", fix="replace the file")
+        raise ImageError(
+            name, "a JPEG, PNG, BMP, TIFF or WebP image", "bytes that do not decode", fix="replace the file"
+        )
     eight_bit = to_eight_bit(image, spec, name=name)
     return cv2.cvtColor(eight_bit, cv2.COLOR_BGR2RGB)
 
 
-def preprocess(image: NDArray[Any], spec: PreprocessSpec, *, colour: Literal["rgb", "bgr"] | None = None) -> NDArray[np.uint8]:
+def preprocess(
+    image: NDArray[Any], spec: PreprocessSpec, *, colour: Literal["rgb", "bgr"] | None = None
+) -> NDArray[np.uint8]:
     """Turn a frame into the tensor a model sees.
 
     Args:
@@ -131,12 +140,18 @@ def to_eight_bit(image: NDArray[Any], spec: PreprocessSpec, *, name: str) -> NDA
         raise ImageError(name, "uint8 or uint16", str(image.dtype), fix="convert it to uint8")
     if spec.bit_depth == 8:
         raise ImageError(
-            name, "8 bits deep, as bit_depth says", "16-bit data", fix="declare the camera's depth, for instance --bit-depth 12"
+            name,
+            "8 bits deep, as bit_depth says",
+            "16-bit data",
+            fix="declare the camera's depth, for instance --bit-depth 12",
         )
     highest = int(image.max(initial=0))
     if highest >> spec.bit_depth:
         raise ImageError(
-            name, f"at most {spec.bit_depth} bits deep, as bit_depth says", f"a value of {highest}", fix="--bit-depth 16"
+            name,
+            f"at most {spec.bit_depth} bits deep, as bit_depth says",
+            f"a value of {highest}",
+            fix="--bit-depth 16",
         )
     return (image >> SHIFT_OF_BIT_DEPTH[spec.bit_depth]).astype(np.uint8)
 
@@ -149,7 +164,9 @@ def _read(source: str | Path | bytes) -> tuple[str, bytes]:
         try:
             data = Path(source).read_bytes()
         except OSError as error:
-            raise ImageError(name, "a readable file", error.strerror or type(error).__name__, fix="check the path") from error
+            raise ImageError(
+                name, "a readable file", error.strerror or type(error).__name__, fix="check the path"
+            ) from error
     if not data:
         raise ImageError(name, "an image file", "an empty file", fix="replace the file")
     return name, data
@@ -168,7 +185,9 @@ def _check_complete(name: str, data: bytes) -> None:
     else:
         complete = True
     if not complete:
-        raise ImageError(name, "a complete image file", f"a truncated one of {len(data)} bytes", fix="copy the file again")
+        raise ImageError(
+            name, "a complete image file", f"a truncated one of {len(data)} bytes", fix="copy the file again"
+        )
 
 
 def _jpeg_segments(data: bytes) -> list[tuple[int, int, int]]:
@@ -196,7 +215,9 @@ def _jpeg_scan_start(data: bytes) -> int:
 def _jpeg_size_px(data: bytes) -> tuple[int, int] | None:
     for marker, start, _ in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[start + 3 : start + 5], "big"), int.from_bytes(data[start + 1 : start + 3], "big")
+            return int.from_bytes(data[start + 3 : start + 5], "big"), int.from_bytes(
+                data[start + 1 : start + 3], "big"
+            )
     return None
 
 
@@ -217,7 +238,12 @@ def _decode_scale(data: bytes, spec: PreprocessSpec) -> int:
 def _check_array(image: Any) -> NDArray[Any]:  # noqa: ANN401  (callers pass whatever a camera gave)
     if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or 0 in image.shape:
         got = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError("the image array", "of shape (height, width) or (height, width, 3)", got, fix="pass one frame, not a batch")
+        raise ImageError(
+            "the image array",
+            "of shape (height, width) or (height, width, 3)",
+            got,
+            fix="pass one frame, not a batch",
+        )
     if image.ndim == 3 and image.shape[2] not in (1, 3):
         raise ImageError("the image array", "of 1 or 3 channels", f"{image.shape[2]}", fix="drop the alpha channel")
     return image
@@ -227,7 +253,10 @@ def _crop_roi(image: NDArray[np.uint8], roi_px: tuple[int, int, int, int]) -> ND
     x, y, width, height = roi_px
     if x + width > image.shape[1] or y + height > image.shape[0]:
         raise ImageError(
-            f"roi_px {list(roi_px)}", "inside the image", f"an image of {image.shape[1]}x{image.shape[0]}", fix="correct roi_px"
+            f"roi_px {list(roi_px)}",
+            "inside the image",
+            f"an image of {image.shape[1]}x{image.shape[0]}",
+            fix="correct roi_px",
         )
     return image[y : y + height, x : x + width]
 

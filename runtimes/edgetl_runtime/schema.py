@@ -32,9 +32,7 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return "one of " + ", ".join(options)
 
 
-def from_mapping(
-    cls: type[T], mapping: object, *, where: str, error: type[EdgetlError] = UsageError
-) -> T:
+def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[EdgetlError] = UsageError) -> T:
     """Build the dataclass `cls` from a plain mapping.
 
     Args:
@@ -92,7 +90,12 @@ def _convert(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any
     if origin is Literal:
         if value in args and type(value) in {type(a) for a in args}:
             return value
-        raise error(where, "one of " + ", ".join(map(repr, args)), f"{value!r:.80}", fix=nearest(str(value), map(str, args)))
+        raise error(
+            where,
+            "one of " + ", ".join(map(repr, args)),
+            f"{value!r:.80}",
+            fix=nearest(str(value), map(str, args)),
+        )
     if origin in (tuple, list):
         return _convert_sequence(origin, args, value, where, error)
     if origin in (dict, Mapping) or hint is dict:
@@ -106,7 +109,7 @@ def _convert_union(options: list[Any], value: Any, where: str, error: type[Edget
     for option in options[:-1]:
         try:
             return _convert(option, value, where, error)
-        except EdgetlError:
+        except EdgetlError:  # noqa: PERF203  (a union has two or three members)
             continue
     return _convert(options[-1], value, where, error)
 

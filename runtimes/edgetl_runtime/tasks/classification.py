@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from edgetl_runtime.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -86,15 +87,21 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
     if logits.ndim != 2:
         raise ShapeError("logits", "of shape (N, C)", f"shape {logits.shape}", fix="pass a batch")
     if not np.isfinite(logits).all():
-        raise ShapeError("logits", "finite", "NaN or infinity", fix="use another variant; this one is numerically broken")
+        raise ShapeError(
+            "logits", "finite", "NaN or infinity", fix="use another variant; this one is numerically broken"
+        )
     scaled = logits.astype(np.float64) / temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
+    probs: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return probs
 
 
-def defect_scores(probs: NDArray[np.float64], classes: Sequence[str], defect_classes: Sequence[str]) -> NDArray[np.float64]:
+def defect_scores(
+    probs: NDArray[np.float64], classes: Sequence[str], defect_classes: Sequence[str]
+) -> NDArray[np.float64]:
     """Return the summed probability of the defect classes, float64 (N,)."""
-    return probs[:, [classes.index(name) for name in defect_classes]].sum(axis=1)
+    summed: NDArray[np.float64] = probs[:, [classes.index(name) for name in defect_classes]].sum(axis=1)
+    return summed
 
 
 def verdicts(scores: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.str_]:
@@ -129,7 +136,12 @@ def decide(
         'OK'
     """
     if logits.ndim != 2 or logits.shape[1] != len(classes):
-        raise ShapeError("logits", f"of shape (N, {len(classes)})", f"shape {logits.shape}", fix="use the bundle's own model")
+        raise ShapeError(
+            "logits",
+            f"of shape (N, {len(classes)})",
+            f"shape {logits.shape}",
+            fix="use the bundle's own model",
+        )
     probs = probabilities(logits, temperature)
     defects = defect_scores(probs, classes, defect_classes)
     words = verdicts(defects, thresholds)

@@ -1,0 +1,30 @@
+"""The command line of the device: `edgetl-runtime`, or `python -m edgetl_runtime`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from edgetl_runtime import __version__
+from edgetl_runtime.cli import driver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "predict": ("edgetl_runtime.cli.predict", "Decide on image files or folders"),
+    "verify": (
+        "edgetl_runtime.cli.verify",
+        "Check every byte of a bundle and reproduce its golden vectors here",
+    ),
+    "info": ("edgetl_runtime.cli.info", "Say what is inside a bundle"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    return driver.run("edgetl-runtime", COMMANDS, argv, version=__version__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

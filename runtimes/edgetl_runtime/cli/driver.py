@@ -1,0 +1,188 @@
+"""One command line for host and device: a static table, help for free, one JSON object, one sentence per error.
+
+A command is a module with `add_arguments(parser)`, `run(args) -> Mapping` and `show(result) -> str`. The result
+carries `schema`; a key `exit` in it becomes the exit code. Only the chosen command's module is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+
+from edgetl_runtime.errors import EdgetlError, UsageError
+from edgetl_runtime.schema import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+CommandTable = Mapping[str, tuple[str, str]]
+
+
+class Command(Protocol):
+    """What a command's module offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+
+    def run(self, args: argparse.Namespace) -> Mapping[str, Any]:
+        """Do the work; return what `--json` prints."""
+
+    def show(self, result: Mapping[str, Any]) -> str:
+        """Return the result as text for people."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises our errors instead of exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's words into a UsageError, with the nearest option where one is unknown."""
+        fix = f"{self.prog} --help"
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        if unknown and unknown[0].startswith("--"):
+            fix = nearest(unknown[0].partition("=")[0], [o for o in self._option_string_actions if o.startswith("--")])
+        raise UsageError(f"the arguments of {self.prog}", "as its --help says", message, fix=fix)
+
+
+def run(prog: str, table: CommandTable, argv: Sequence[str] | None, *, version: str) -> int:
+    """Run one command of `table`.
+
+    Args:
+        prog: Name of the program, as typed.
+        table: Command → (module, one-line summary).
+        argv: Arguments without the program's name; None takes the process's.
+        version: Printed by `--version`.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 usage, 3 contract not met, 4 unfit, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json, debug = "--json" in arguments, "--debug" in arguments
+    try:
+        return _dispatch(prog, table, arguments, version)
+    except SystemExit as done:  # argparse's --help
+        return int(done.code or 0)
+    except BrokenPipeError:  # the reader of our output (`| head`) has left: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except KeyboardInterrupt as error:
+        return _fail(error, EXIT_INTERRUPTED, as_json=as_json, debug=debug)
+    except EdgetlError as error:
+        return _fail(error, error.exit_code, as_json=as_json, debug=debug)
+    except Exception as error:  # the program's outer edge: machines get JSON, people one sentence, --debug the rest
+        return _fail(error, EXIT_FAILED, as_json=as_json, debug=debug)
+
+
+def _dispatch(prog: str, table: CommandTable, arguments: list[str], version: str) -> int:
+    name = next((a for a in arguments if not a.startswith("-")), None)
+    first = arguments[0] if arguments else "--help"
+    if first == "--version":
+        _write(f"{prog} {version}")
+        return 0
+    if first in ("--help", "-h", "help"):
+        _write(_help(prog, table))
+        return 0
+    if name is None or first != name:
+        raise UsageError(f"the first argument of {prog}", "a command", f"'{first}'", fix=f"{prog} --help")
+    if name not in table:
+        raise UsageError("the command", f"known to {prog}", f"'{name}'", fix=nearest(name, table))
+    module, summary = table[name]
+    command = cast("Command", importlib.import_module(module))
+    parser = _Parser(prog=f"{prog} {name}", description=summary + ".", allow_abbrev=False)
+    command.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
+    args = parser.parse_args(arguments[1:])
+    result = command.run(args)
+    _write(to_json(result) if args.json else command.show(result))
+    return int(result.get("exit", 0))
+
+
+def _help(prog: str, table: CommandTable) -> str:
+    width = max((len(name) for name in table), default=0)
+    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", "commands:"]
+    lines += [f"  {name:<{width}}  {summary}" for name, (_, summary) in table.items()]
+    lines += [
+        "",
+        f"'{prog} COMMAND --help' lists a command's options; '{prog} --version' prints the version.",
+    ]
+    return "\n".join(lines)
+
+
+def _write(text: str) -> None:
+    if text:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def to_json(result: Mapping[str, Any]) -> str:
+    """Return `result` as one line of valid JSON: NaN and infinity become null, numpy scalars numbers, paths strings."""
+    return json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (any result)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if hasattr(value, "tolist"):  # a numpy scalar or array, without importing numpy
+        return _plain(value.tolist())
+    return str(value)
+
+
+def _fail(error: BaseException, code: int, *, as_json: bool, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    mapping = _error_mapping(error)
+    if as_json:
+        _write(to_json({"schema": "edgetl.error/1", "error": mapping, "exit": code}))
+    else:
+        sys.stderr.write(f"{mapping['type']}: {mapping['message']}\nTry: {mapping['try']}\n")
+    return code
+
+
+def _error_mapping(error: BaseException) -> dict[str, str]:
+    name = type(error).__name__
+    if isinstance(error, EdgetlError):
+        return error.to_mapping()
+    if isinstance(error, KeyboardInterrupt):
+        return {
+            "type": name,
+            "message": "The command must run to its end; got an interrupt.",
+            "try": "run it again",
+        }
+    if isinstance(error, MemoryError):
+        message, fix = "Free memory must be enough for the command; got none left.", "close other programs"
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message, fix = (
+            f"The disk must have room; got none left{_at(error)}.",
+            "free some space or write elsewhere",
+        )
+    elif isinstance(error, OSError):
+        message, fix = (
+            f"The operating system must allow it; got {error.strerror or error}{_at(error)}.",
+            "check the path",
+        )
+    else:
+        message, fix = (
+            f"The program must not fail here; got {error!s:.300}.",
+            "the same command with --debug, and report it",
+        )
+    return {"type": name, "message": message, "try": fix}
+
+
+def _at(error: OSError) -> str:
+    return f" at {error.filename}" if error.filename else ""

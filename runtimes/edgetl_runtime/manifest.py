@@ -1,0 +1,309 @@
+"""What a bundle says about itself: `manifest.json` as frozen dataclasses, read strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any, Literal, NoReturn
+
+from edgetl_runtime import __version__
+from edgetl_runtime.errors import BundleError, EdgetlError
+from edgetl_runtime.preprocess import PreprocessSpec
+from edgetl_runtime.schema import from_mapping, nearest, to_mapping
+from edgetl_runtime.tasks.classification import Thresholds
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "signature.json"
+UNSIGNED = b'{"signatures": []}\n'
+
+Precision = Literal["f32", "bf16", "f16", "int8"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VariantOptions:
+    """How a backend runs a variant.
+
+    Attributes:
+        threads: Threads of one inference; None leaves it to the backend.
+        hint: What the backend optimises for.
+        precision_hint: Arithmetic of a float model where the backend has a choice.
+    """
+
+    threads: int | None = None
+    hint: Literal["latency", "throughput"] = "latency"
+    precision_hint: Literal["f32", "bf16", "f16"] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Requires:
+    """What a machine must have before a variant may run on it.
+
+    Attributes:
+        cpu_flags: All of these, by the names of `probe.facts`; `a|b` is met by either.
+        min_version: Oldest version of the backend's package.
+        arch: One of these machine types; empty means any.
+    """
+
+    cpu_flags: tuple[str, ...] = ()
+    min_version: str | None = None
+    arch: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenTolerance:
+    """How far this machine may be from the golden vectors.
+
+    Attributes:
+        max_abs: Largest difference of any class probability.
+        max_grey_levels: Largest difference of a pixel of the tensor, where another OpenCV version decodes or resizes
+            differently; 0 demands equality.
+    """
+
+    max_abs: float
+    max_grey_levels: int = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VariantManifest:
+    """One way to run the model.
+
+    Attributes:
+        id: Unique in the bundle.
+        backend: Name of the backend.
+        precision: Arithmetic of most of the network.
+        files: Role → member; two variants may name the same member.
+        options: Threads and hints.
+        requires: What the machine must have.
+        thresholds: Of this variant, fitted on validation.
+        temperature: Of this variant, fitted on validation.
+        golden: Member with the expected probabilities, `.npy` float32 (G, C).
+        golden_tolerance: How far a device may be from them.
+        evidence: Measured figures with their conditions.
+    """
+
+    id: str
+    backend: str
+    precision: Precision
+    files: dict[str, str]
+    thresholds: Thresholds
+    temperature: float
+    golden: str
+    golden_tolerance: GoldenTolerance
+    options: VariantOptions = VariantOptions()
+    requires: Requires = Requires()
+    evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenManifest:
+    """The golden vectors' inputs.
+
+    Attributes:
+        count: How many there are (G).
+        images: Members holding the encoded images, G of them.
+        tensors: Member holding the preprocessed tensors, `.npy` uint8 (G, H, W, 3).
+        tensor_sha256: Of the tensors' bytes in C order, without the `.npy` header.
+        licence: Of the images; they may be plant secrets.
+    """
+
+    count: int
+    images: tuple[str, ...]
+    tensors: str
+    tensor_sha256: str
+    licence: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What wrong decisions cost, as the run resolved it.
+
+    Attributes:
+        escape: Cost of one escape.
+        overkill: Cost of one overkill.
+        max_escape_rate: Where the user gave a bound instead of costs.
+    """
+
+    escape: float = 1.0
+    overkill: float = 1.0
+    max_escape_rate: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """A member of the bundle: its name, size in bytes and SHA-256 in lower-case hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything a bundle says about itself.
+
+    Attributes:
+        schema_version: Of this format.
+        min_runtime: Oldest edgetl-runtime that may run the bundle.
+        created: ISO date.
+        edgetl_version: Of the writer.
+        task: Names the postprocessing.
+        line: Product line.
+        sequence: Place in the line's ledger; a device never goes back.
+        classes: In the order of the logits.
+        defect_classes: Those of them that are defects.
+        preprocess: From image to tensor.
+        variants: Ways to run the model.
+        chosen: Id of the variant that won.
+        golden: Inputs of the golden vectors.
+        cost: What wrong decisions cost.
+        target: The resolved device profile.
+        contract: What the variant had to keep.
+        metrics: Validation and test figures with their conditions.
+        digests: Of data, split, calibration and run.
+        licences: Of weights and data.
+        versions: Of the packages that made the bundle.
+        files: Every further member, in the order of the file; filled in by the writer.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    min_runtime: str
+    created: str
+    edgetl_version: str
+    task: Literal["classification"]
+    line: str
+    sequence: int
+    classes: tuple[str, ...]
+    defect_classes: tuple[str, ...]
+    preprocess: PreprocessSpec
+    variants: tuple[VariantManifest, ...]
+    chosen: str
+    golden: GoldenManifest
+    cost: Cost | None = None
+    target: dict[str, Any] = dataclasses.field(default_factory=dict)
+    contract: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+    licences: dict[str, str] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: tuple[FileEntry, ...] = ()
+
+    def variant(self, variant_id: str) -> VariantManifest:
+        """Return the variant of that id.
+
+        Raises:
+            BundleError: There is none.
+        """
+        for variant in self.variants:
+            if variant.id == variant_id:
+                return variant
+        known = [v.id for v in self.variants]
+        raise BundleError("the variant", "in the bundle", f"'{variant_id}'", fix=nearest(variant_id, known))
+
+
+def parse(data: bytes) -> Manifest:
+    """Read `manifest.json` strictly.
+
+    Args:
+        data: UTF-8 JSON.
+
+    Raises:
+        BundleError: It is not JSON, has unknown, missing, twin or wrong keys, is from a newer edgetl, or contradicts
+            itself.
+    """
+    try:
+        mapping = json.loads(data, object_pairs_hook=_without_twins, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(MANIFEST_NAME, "JSON in UTF-8", f"{error!s:.80}", fix="copy the bundle again") from error
+    if isinstance(mapping, dict):
+        _check_version(mapping.get("schema_version"))
+    try:
+        manifest = from_mapping(Manifest, mapping, where=MANIFEST_NAME, error=BundleError)
+    except BundleError:
+        raise
+    except EdgetlError as error:  # a range check inside PreprocessSpec or Thresholds
+        raise BundleError(MANIFEST_NAME, "valid", error.sentence, fix="export the bundle again") from error
+    check(manifest)
+    return manifest
+
+
+def dump(manifest: Manifest) -> bytes:
+    """Return the manifest as the bytes of `manifest.json`: the same manifest gives the same bytes."""
+    check(manifest)
+    return (json.dumps(to_mapping(manifest), ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+
+
+def check(manifest: Manifest) -> None:
+    """Refuse a manifest that contradicts itself.
+
+    Raises:
+        BundleError: Names which field, and why.
+    """
+    ids = [v.id for v in manifest.variants]
+    names = [f.name for f in manifest.files]
+    _must(len(manifest.classes) >= 2, "classes", "at least two", str(len(manifest.classes)))
+    _must(
+        len(set(manifest.classes)) == len(manifest.classes),
+        "classes",
+        "different",
+        str(list(manifest.classes)),
+    )
+    _must(
+        set(manifest.defect_classes) < set(manifest.classes) and bool(manifest.defect_classes),
+        "defect_classes",
+        "some but not all of the classes",
+        str(list(manifest.defect_classes)),
+    )
+    _must(bool(ids) and len(set(ids)) == len(ids), "variants", "at least one, with different ids", str(ids))
+    _must(manifest.chosen in ids, "chosen", "the id of a variant", f"'{manifest.chosen}'")
+    golden = manifest.golden
+    _must(
+        golden.count == len(golden.images),
+        "golden.count",
+        f"{len(golden.images)}, as images says",
+        str(golden.count),
+    )
+    if not names:  # a manifest on its way to the writer
+        return
+    referenced = [golden.tensors, *golden.images]
+    for variant in manifest.variants:
+        _must(variant.temperature > 0, f"temperature of {variant.id}", "above 0", str(variant.temperature))
+        _must("model" in variant.files, f"files of {variant.id}", "with a model", str(list(variant.files)))
+        referenced += [variant.golden, *variant.files.values()]
+    missing = [name for name in referenced if name not in set(names)]
+    _must(not missing, "files", "all that the manifest names", f"none called '{missing[0] if missing else ''}'")
+
+
+def _must(holds: bool, what: str, must: str, got: str) -> None:  # noqa: FBT001  (reads as a sentence at the call)
+    if not holds:
+        raise BundleError(f"{what} in {MANIFEST_NAME}", must, got, fix="export the bundle again")
+
+
+def _check_version(version: object) -> None:
+    if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
+        fix = f"update edgetl-runtime (this is {__version__}): pip install -U edgetl-runtime"
+        raise BundleError(f"schema_version in {MANIFEST_NAME}", f"at most {SCHEMA_VERSION}", str(version), fix=fix)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise BundleError(MANIFEST_NAME, "without twin keys", "one key twice", fix="copy the bundle again")
+    return mapping
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BundleError(f"numbers in {MANIFEST_NAME}", "finite", name, fix="export the bundle again")
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version for comparison.
+
+    Example:
+        >>> version_tuple("2026.4.1rc2") >= version_tuple("2025.4")
+        True
+    """
+    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[^\d.]", version, maxsplit=1)[0]))

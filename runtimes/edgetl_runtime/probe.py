@@ -1,0 +1,149 @@
+"""Facts about this machine that decide what it can run and whether its latencies compare.
+
+Linux only: read from /proc and /sys, whose roots can be set for tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+
+# by the names that /proc/cpuinfo uses; those a variant may require
+CPU_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_int8",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
+_KERNEL_SPELLING = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "avx512bf16": "avx512_bf16"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What this machine is.
+
+    Attributes:
+        arch: As `platform.machine()` names it.
+        cpu: Model name; empty if the kernel does not say.
+        cpu_flags: Those of `CPU_FLAGS` that every core has.
+        cores: That this process may use, by affinity and control group; a fraction of a core counts as one.
+        memory_mb: Of the machine or the control group, the smaller.
+        kernel: Release.
+        python: Version.
+        backends: Package → version, of the installed backends.
+        fingerprint: SHA-256 of what must be equal for latencies to be comparable.
+    """
+
+    arch: str
+    cpu: str
+    cpu_flags: tuple[str, ...]
+    cores: int
+    memory_mb: int
+    kernel: str
+    python: str
+    backends: dict[str, str]
+    fingerprint: str
+
+    def lacks(self, required: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the required flags that this machine has not; `a|b` is met by either.
+
+        Example:
+            >>> facts().lacks(())
+            ()
+        """
+        return tuple(flag for flag in required if not set(flag.split("|")) & set(self.cpu_flags))
+
+
+@functools.lru_cache(maxsize=8)
+def facts(root: Path = Path("/")) -> Facts:
+    """Read the facts once a process.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    model, flags = _cpu(_text(root / "proc/cpuinfo"))
+    known: dict[str, object] = {
+        "arch": platform.machine(),
+        "cpu": model,
+        "cpu_flags": flags,
+        "cores": _cores(root),
+        "memory_mb": _memory_mb(root),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "backends": backend_versions(),
+    }
+    # cores may differ by affinity alone: that changes latency, so it is part; free memory does not, so it is not
+    parts = {key: known[key] for key in ("arch", "cpu", "cpu_flags", "cores", "kernel", "backends")}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Facts(**known, fingerprint=digest)  # type: ignore[arg-type]
+
+
+def backend_versions() -> dict[str, str]:
+    """Return package → version of the installed backends, from metadata alone."""
+    from edgetl_runtime import backends
+
+    versions = {}
+    for name in backends.names():
+        package = backends.get(name).info.package
+        version = package_version(package) if package else None
+        if version is not None:
+            versions[package] = version
+    return versions
+
+
+def package_version(package: str) -> str | None:
+    """Return the installed version of a package, None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # absent in containers and on other kernels: the fact is then unknown, not an error
+        return ""
+
+
+def _cpu(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
+    """Return the model's name and the flags common to all cores (big.LITTLE boards have several kinds)."""
+    model = ""
+    common: set[str] | None = None
+    for line in cpuinfo.splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key in ("model name", "Model", "Hardware") and not model:
+            model = value
+        if key in ("flags", "Features"):
+            flags = {_KERNEL_SPELLING.get(flag, flag) for flag in value.split()}
+            common = flags if common is None else common & flags
+    return model, tuple(flag for flag in CPU_FLAGS if flag in (common or ()))
+
+
+def _cores(root: Path) -> int:
+    allowed = len(os.sched_getaffinity(0))
+    quota, _, period = _text(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
+    if quota.isdigit() and period.isdigit() and int(period):
+        return max(1, min(allowed, -(-int(quota) // int(period))))
+    return allowed
+
+
+def _memory_mb(root: Path) -> int:
+    total_kb = 0
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            total_kb = int(line.split()[1])
+    limit = _text(root / "sys/fs/cgroup/memory.max").strip()
+    return min(total_kb * 1024, int(limit)) // 2**20 if limit.isdigit() else total_kb // 1024
