@@ -34,6 +34,7 @@ class EdgetlError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, must: str, got: str, *, fix: str) -> None:
+        self.got = got
         self.sentence = f"{what} must be {must}; got {got}."
         self.fix = fix
         super().__init__(f"{self.sentence}\nTry: {fix}")

@@ -1,0 +1,181 @@
+"""What makes a data set unfit, found before a second of training is spent on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from edgetl.data.samples import SPLITS, BadImage
+from edgetl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from edgetl.data.folder import Entry, Listing
+
+FEWEST_PER_CLASS = 5
+MOST_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Images that must be repaired, or left out with `skip_bad`.
+
+    Attributes:
+        must: What images must be; completes "images must be …".
+        images: The offending files; empty when there is no problem.
+        fix: What mends it.
+    """
+
+    must: str
+    images: tuple[BadImage, ...]
+    fix: str
+
+    def refuse(self, root: Path) -> None:
+        """Raise a `DataError` naming the files, if there are any.
+
+        Raises:
+            DataError: There are offending files.
+        """
+        if not self.images:
+            return
+        words = named(f"{_below(root, image.path)} ({image.reason})" for image in self.images)
+        got = f"{len(self.images)} that {'is' if len(self.images) == 1 else 'are'} not: {words}"
+        fix = f"{self.fix}, or pass --skip-bad to go on without them"
+        raise DataError(f"images of {root}", self.must, got, fix=fix)
+
+
+def named(words: Iterable[str]) -> str:
+    """Return up to five of the words, and how many more there are."""
+    every = list(words)
+    more = len(every) - MOST_NAMED
+    return ", ".join(every[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def find_repeated_rows(entries: Sequence[Entry], root: Path) -> Problem:
+    """Find files listed more than once: all but the first row, or all rows if they disagree."""
+    rows: dict[Path, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        rows[entry.path].append(entry)
+    images = []
+    for path, same in rows.items():
+        if len(same) > 1 and len({(e.label, e.split, e.group) for e in same}) > 1:
+            images.append(
+                BadImage(path=path, reason=f"listed {len(same)} times, with different labels, splits or groups")
+            )
+        elif len(same) > 1:
+            images.append(BadImage(path=path, reason=f"listed {len(same)} times"))
+    return Problem(must="listed once", images=tuple(images), fix=f"delete the repeated rows of the CSV file in {root}")
+
+
+def find_contradictions(entries: Sequence[Entry], contents: Mapping[Path, str], root: Path) -> Problem:
+    """Find equal files with different labels; nobody can say which label is right."""
+    images = []
+    for same in _by_content(entries, contents):
+        for entry in same:
+            other = next((e for e in same if e.label != entry.label), None)
+            if other is not None:
+                reason = f"labelled {entry.label}, same content as {_below(root, other.path)}, labelled {other.label}"
+                images.append(BadImage(path=entry.path, reason=reason))
+    return Problem(must="labelled once", images=tuple(images), fix="delete the copies with the wrong label")
+
+
+def find_leaks(entries: Sequence[Entry], contents: Mapping[Path, str], root: Path) -> Problem:
+    """Find equal files in two given splits; the copy in test stays before that in val before that in train."""
+    images = []
+    for same in _by_content(entries, contents):
+        given = {entry.split for entry in same}
+        if len(given) < 2:
+            continue
+        kept = max(same, key=lambda entry: SPLITS.index(entry.split or "train"))
+        images += [
+            BadImage(path=e.path, reason=f"in {e.split}, same content as {_below(root, kept.path)} in {kept.split}")
+            for e in same
+            if e.split != kept.split
+        ]
+    return Problem(must="in one split only", images=tuple(images), fix="delete the copies")
+
+
+def check_classes(listing: Listing, entries: Sequence[Entry]) -> None:
+    """Refuse one class only, classes with too few images, and classes that differ by case alone.
+
+    Raises:
+        DataError: Names the classes.
+    """
+    if len(listing.classes) < 2:
+        raise DataError(
+            f"data in {listing.root}",
+            "of at least 2 classes",
+            f"only {named(listing.classes)}",
+            fix="add a folder per class",
+        )
+    folded = Counter(name.casefold() for name in listing.classes)
+    twins = [name for name in listing.classes if folded[name.casefold()] > 1]
+    if twins:
+        raise DataError(
+            f"classes of {listing.root}",
+            "different in more than case",
+            named(twins),
+            fix=f"rename {twins[1]} to {twins[0]}",
+        )
+    files = defaultdict(list)
+    for entry in entries:
+        files[entry.label].append(entry.path)
+    few = [name for name in listing.classes if len(files[name]) < FEWEST_PER_CLASS]
+    if few:
+        got = "; ".join(
+            f"{name} with {len(files[name])} ({named(_below(listing.root, p) for p in files[name]) or 'none'})"
+            for name in few
+        )
+        raise DataError(
+            f"every class of {listing.root}", f"given at least {FEWEST_PER_CLASS} usable images", got,
+            fix=f"add images of {few[0]}, or take the class out",
+        )  # fmt: skip
+
+
+def check_groups(listing: Listing, entries: Sequence[Entry]) -> None:
+    """Refuse a group that the source puts into two splits.
+
+    Raises:
+        DataError: Names the groups.
+    """
+    splits: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.group is not None and entry.split is not None:
+            splits[entry.group].add(entry.split)
+    torn = [f"{group} in {' and '.join(sorted(found))}" for group, found in sorted(splits.items()) if len(found) > 1]
+    if torn:
+        raise DataError(
+            f"groups of {listing.root}", "in one split each", named(torn), fix="drop the split column to split by group"
+        )
+
+
+def check_split_classes(listing: Listing, entries: Sequence[Entry]) -> None:
+    """Refuse a split that lacks a class: it could neither be learned nor judged.
+
+    Raises:
+        DataError: Names the splits and classes.
+    """
+    found = {(entry.split, entry.label) for entry in entries}
+    missing = [f"no {name} in {split}" for split in SPLITS for name in listing.classes if (split, name) not in found]
+    if missing:
+        grouped = any(entry.group is not None for entry in entries)
+        fix = (
+            "give each class at least 3 groups"
+            if grouped
+            else "move images, or give no splits and let edgetl make them"
+        )
+        raise DataError(f"every split of {listing.root}", "given images of every class", named(missing), fix=fix)
+
+
+def _by_content(entries: Sequence[Entry], contents: Mapping[Path, str]) -> list[list[Entry]]:
+    same: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        same[contents[entry.path]].append(entry)
+    return [group for group in same.values() if len(group) > 1]
+
+
+def _below(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -1,0 +1,98 @@
+"""What a data set is: labelled image files, each in one split."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # called with (done, total) from the calling thread
+    Progress = Callable[[int, int], None]
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One labelled image file.
+
+    Attributes:
+        path: The file, absolute.
+        label: Index into the data set's classes.
+        split: What the image may be used for.
+        sha256: Of the file's bytes, hexadecimal.
+        group: Part, lot or session; images of one group are never in two splits.
+        certainty: Probability that the label is right, 0.5 to 1, where annotators disagree; softens the training
+            target only.
+    """
+
+    path: Path
+    label: int
+    split: SplitName
+    sha256: str
+    group: str | None = None
+    certainty: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BadImage:
+    """A file left out of the data set, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Labelled images in three splits, checked.
+
+    Attributes:
+        root: The folder, or the folder of the CSV file.
+        classes: Class names, sorted; a label is an index into them.
+        samples: Every usable image, ordered by path.
+        bad: Images left out with `skip_bad`.
+        ignored: Number of files that are not images, by their extension, or lie outside the class folders.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    bad: tuple[BadImage, ...] = ()
+    ignored: int = 0
+
+    def split(self, name: SplitName) -> tuple[Sample, ...]:
+        """Return the samples of one split, ordered by path."""
+        return tuple(sample for sample in self.samples if sample.split == name)
+
+    def name_of(self, sample: Sample) -> str:
+        """Return a sample's path below the root; its file name where it lies elsewhere.
+
+        The same files give the same names on every machine.
+        """
+        if sample.path.is_relative_to(self.root):
+            return sample.path.relative_to(self.root).as_posix()
+        return sample.path.name
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the sorted names, contents, class names and splits; independent of where the root lies."""
+        return self._digest([[self.name_of(s), s.sha256, self.classes[s.label], s.split] for s in self.samples])
+
+    @property
+    def split_digest(self) -> str:
+        """sha256 over which content is in which split, whatever the files are called."""
+        return self._digest([[s.sha256, s.split] for s in self.samples])
+
+    @staticmethod
+    def _digest(rows: list[list[str]]) -> str:
+        digest = hashlib.sha256()
+        for row in sorted(rows):
+            # NUL cannot occur in a file name, so no two different rows give the same bytes
+            digest.update(b"\0".join(os.fsencode(word) for word in row) + b"\n")
+        return digest.hexdigest()

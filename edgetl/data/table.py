@@ -1,0 +1,125 @@
+"""Read labelled images from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from pathlib import Path
+
+from edgetl.data.folder import SPLIT_OF_FOLDER, Entry, Listing
+from edgetl.errors import DataError
+
+REQUIRED = ("path", "label")
+OPTIONAL = ("split", "group", "certainty")
+
+
+def list_csv(file: Path) -> Listing:
+    """List the images of a CSV file with the columns path, label and optionally split, group, certainty.
+
+    Relative paths start at the folder of the file. UTF-8 with or without a byte-order mark, any line ends, comma or
+    semicolon. Other columns are allowed unless they look like a misspelt one of ours.
+
+    Raises:
+        DataError: A column is missing or misspelt, or a row lacks a value or has one that is not allowed.
+    """
+    rows, columns = _read_rows(file)
+    _check_columns(file, columns)
+    if not rows:
+        raise DataError(f"file {file}", "filled with one row per image", "no row", fix="add rows: path,label")
+    root = file.absolute().parent
+    entries = [_entry(file, line, row, root) for line, row in rows]
+    given = [line for (line, _), entry in zip(rows, entries, strict=True) if entry.split is not None]
+    if given and len(given) < len(rows):
+        missing = next(line for (line, _), entry in zip(rows, entries, strict=True) if entry.split is None)
+        raise _bad(
+            file, missing, "split", "given in every row or in none", "an empty one", fix="fill the column or drop it"
+        )
+    entries.sort(key=lambda entry: entry.path)
+    return Listing(root=root, classes=tuple(sorted({e.label for e in entries})), entries=tuple(entries))
+
+
+def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """Return (line, row) pairs and the column names, stripped."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"file {file}", "readable", error.strerror or "an error", fix="check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"file {file}", "UTF-8 text", f"byte {error.start} that is not", fix="save it as CSV UTF-8"
+        ) from error
+    header = text.partition("\n")[0]
+    delimiter = ";" if ";" in header and "," not in header else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, dict[str, str]]] = []
+    columns: list[str] = []
+    try:
+        columns = [name.strip().lower() for name in next(reader, [])]
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(columns):
+                raise _bad(
+                    file, reader.line_num, "row", f"of {len(columns)} cells", str(len(cells)), fix="quote commas"
+                )
+            rows.append((reader.line_num, dict(zip(columns, (cell.strip() for cell in cells), strict=True))))
+    except csv.Error as error:
+        raise _bad(file, reader.line_num, "row", "well-formed CSV", str(error), fix="correct the quotes") from error
+    return rows, columns
+
+
+def _check_columns(file: Path, columns: list[str]) -> None:
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise DataError(
+            f"file {file}", f"given the columns {', '.join(REQUIRED)} in its first line", ", ".join(columns) or "no columns",
+            fix=f"name a column {missing[0]}",
+        )  # fmt: skip
+    for name in columns:
+        if columns.count(name) > 1:
+            raise DataError(f"column '{name}' of {file}", "present once", f"{columns.count(name)}", fix="rename one")
+        close = difflib.get_close_matches(name, OPTIONAL, n=1, cutoff=0.8)
+        if close and name not in OPTIONAL and close[0] not in columns:
+            raise DataError(
+                f"column '{name}' of {file}", "a known one or clearly another", "a misspelling", fix=close[0]
+            )
+
+
+def _entry(file: Path, line: int, row: dict[str, str], root: Path) -> Entry:
+    for name in REQUIRED:
+        if not row[name]:
+            raise _bad(file, line, name, "given", "an empty cell", fix="fill it or delete the row")
+    split = row.get("split", "").lower()
+    if split and split not in SPLIT_OF_FOLDER:
+        raise _bad(file, line, "split", "train, val or test", f"'{row['split']}'", fix="train")
+    try:
+        path = root / row["path"]
+        path.lstat()
+    except ValueError as error:  # NUL in a name; a file that is merely missing is found when it is opened
+        raise _bad(file, line, "path", "a file name", repr(row["path"])[:80], fix="correct the path") from error
+    except OSError:
+        pass
+    return Entry(
+        path=path,
+        label=row["label"],
+        split=SPLIT_OF_FOLDER[split] if split else None,
+        group=row.get("group") or None,
+        certainty=_certainty(file, line, row.get("certainty", "")),
+    )
+
+
+def _certainty(file: Path, line: int, word: str) -> float:
+    if not word:
+        return 1.0
+    try:
+        value = float(word)
+    except ValueError:
+        value = float("nan")
+    if not 0.5 <= value <= 1:
+        raise _bad(file, line, "certainty", "from 0.5 to 1", f"'{word}'", fix="1.0")
+    return value
+
+
+def _bad(file: Path, line: int, what: str, must: str, got: str, *, fix: str) -> DataError:
+    return DataError(f"{what} in line {line} of {file}", must, got, fix=fix)
