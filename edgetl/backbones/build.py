@@ -55,7 +55,7 @@ def build(
     if weights is None:
         return _create(spec, num_classes=num_classes, **kwargs)
     model = _pretrained(spec, weights, kwargs)
-    width = classifier(spec, model).out_features
+    width = classifier(model).out_features
     if not keep_classifier:
         model.reset_classifier(num_classes)  # type: ignore[operator]  # timm's networks all have it
     elif width != num_classes:
@@ -64,16 +64,18 @@ def build(
     return model.train()
 
 
-def classifier(spec: BackboneSpec, model: nn.Module) -> nn.Linear:
-    """Return the classifier of a network made by `build`: the layer after the last segment."""
+def classifier(model: nn.Module) -> nn.Linear:
+    """Return the classifier of a network made by `build`: the layer after the last segment.
+
+    Raises:
+        UsageError: The network has no single linear classifier; only `timm/<name>` networks may lack it.
+    """
     from torch import nn
 
-    found = model.get_submodule(spec.head)
+    found = model.get_classifier()  # type: ignore[operator]  # timm's networks all have it
     if not isinstance(found, nn.Linear):
-        must = "one linear layer"
-        raise UsageError(
-            f"the classifier of {spec.name}", must, type(found).__name__, fix="--backbone tf_efficientnet_lite0"
-        )
+        got = type(found).__name__
+        raise UsageError("the backbone's classifier", "one linear layer", got, fix="--backbone tf_efficientnet_lite0")
     return found
 
 
