@@ -17,6 +17,11 @@ Every message is one sentence, "`what` must be `condition`; got `value`.", follo
 from __future__ import annotations
 
 
+def _printable(words: str) -> str:
+    """Escape what a terminal would obey or could not show; file names may hold anything but NUL."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in words)
+
+
 class EdgetlError(Exception):
     r"""Root of all errors edgetl raises on purpose.
 
@@ -34,8 +39,8 @@ class EdgetlError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, must: str, got: str, *, fix: str) -> None:
-        self.got = got
-        self.sentence = f"{what} must be {must}; got {got}."
+        self.what, self.must, self.got = (_printable(word) for word in (what, must, got))
+        self.sentence = f"{self.what} must be {self.must}; got {self.got}."
         self.fix = fix
         super().__init__(f"{self.sentence}\nTry: {fix}")
 

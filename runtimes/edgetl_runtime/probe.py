@@ -56,14 +56,26 @@ class Facts:
     backends: dict[str, str]
     fingerprint: str
 
-    def lacks(self, required: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the required flags that this machine has not; `a|b` is met by either.
 
-        Example:
-            >>> facts().lacks(())
-            ()
-        """
-        return tuple(flag for flag in required if not set(flag.split("|")) & set(self.cpu_flags))
+def arch() -> str:
+    """Return the machine type, for instance `x86_64` or `aarch64`."""
+    return platform.machine()
+
+
+@functools.lru_cache(maxsize=8)
+def cpu_flags(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return those of `CPU_FLAGS` that every core has."""
+    return _cpu(_text(root / "proc/cpuinfo"))[1]
+
+
+def lacking(required: tuple[str, ...], present: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the required flags that are not present; `a|b` is met by either.
+
+    Example:
+        >>> lacking(("avx2", "avx512_vnni|avx_vnni"), ("avx2", "avx_vnni"))
+        ()
+    """
+    return tuple(flag for flag in required if not set(flag.split("|")) & set(present))
 
 
 @functools.lru_cache(maxsize=8)
@@ -75,7 +87,7 @@ def facts(root: Path = Path("/")) -> Facts:
     """
     model, flags = _cpu(_text(root / "proc/cpuinfo"))
     known: dict[str, object] = {
-        "arch": platform.machine(),
+        "arch": arch(),
         "cpu": model,
         "cpu_flags": flags,
         "cores": _cores(root),

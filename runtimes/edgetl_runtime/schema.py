@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -64,7 +65,10 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Edget
             values[name] = _convert(hints[name], mapping[name], f"{where}: {name}", error)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise error(f"key '{name}' in {where}", "present", "nothing", fix=f"add {name}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UsageError as fault:  # a class checks its own ranges; in a bundle they are the bundle's fault
+        raise error(f"{where}: {fault.what}", fault.must, fault.got, fix=fault.fix) from fault
 
 
 def to_mapping(value: Any) -> Any:  # noqa: ANN401  (the inverse of from_mapping takes and gives any plain value)
@@ -131,8 +135,17 @@ def _convert_dict(args: tuple[Any, ...], value: Any, where: str, error: type[Edg
     return {str(k): _convert(item, v, f"{where}.{k}", error) for k, v in value.items()}
 
 
+def _finite(value: int | float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
 def _convert_scalar(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not _finite(value):  # Python's JSON reader lets NaN and Infinity pass
+            raise error(where, "a finite number", f"{value!r:.80}", fix=f"give {where} as a number")
         return float(value)
     if isinstance(value, bool) is (hint is bool) and isinstance(value, hint):
         return value

@@ -80,6 +80,7 @@ class Backend(base.Backend):
         if options.batch is not None:
             settings.add_free_dimension_override_by_name("N", options.batch)
         session = ort.InferenceSession(artifact.data, settings, providers=["CPUExecutionProvider"])
+        session._model_bytes = None  # kept only to load again with other providers: memory the station needs
         return OnnxRuntimeSession(session, batch=options.batch, errors=self.errors())
 
 

@@ -1,0 +1,95 @@
+"""Write a bundle: deterministic bytes, complete or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import stat
+import zipfile
+from typing import TYPE_CHECKING
+
+from edgetl_runtime import bundle, onnx_walk
+from edgetl_runtime import manifest as manifests
+from edgetl_runtime.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from edgetl_runtime.manifest import Manifest
+
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+_UNIX = 3
+
+
+def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes], *, replace: bool = False) -> None:
+    """Write a bundle beside its final place, read it back strictly, then rename it.
+
+    Args:
+        path: Of the bundle; its folder must exist.
+        manifest: Without `files`, which is filled in here.
+        members: Name → bytes of every member but the manifest and the signature, in the order of the file.
+        replace: Replace an existing file, atomically.
+
+    Raises:
+        UsageError: The file exists and may not be replaced.
+        BundleError: The strict reader would refuse the bundle.
+        OSError: The disk is full or not writable; nothing is left behind.
+    """
+    if path.exists() and not replace:
+        raise UsageError("the bundle", "a file that does not exist yet", str(path), fix="--force")
+    _check(members)
+    entries = tuple(
+        manifests.FileEntry(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in members.items()
+    )
+    head = {
+        manifests.MANIFEST_NAME: manifests.dump(dataclasses.replace(manifest, files=entries)),
+        manifests.SIGNATURE_NAME: manifests.UNSIGNED,
+    }
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        _write(partial, [*head.items(), *members.items()])
+        with bundle.open_bundle(partial) as written:
+            written.verify()
+        partial.replace(path)
+    except BaseException:  # an interrupt too must leave nothing half-done
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _check(members: Mapping[str, bytes]) -> None:
+    """Refuse early, with the member's name, what the reader would refuse."""
+    names = [manifests.MANIFEST_NAME, manifests.SIGNATURE_NAME, *members]
+    faults = [f"'{name}': {fault}" for name in names if (fault := bundle.name_fault(name))]
+    fault = faults[0] if faults else bundle.names_fault(names)
+    if fault:
+        raise BundleError("the members' names", "plain and different", fault, fix="rename the member")
+    for name, data in members.items():
+        if name.lower().endswith(".onnx"):
+            onnx_walk.check(data, name=f"model '{name}'")
+
+
+def _write(partial: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    with partial.open("xb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+            for name, data in members:
+                info = zipfile.ZipInfo(name, _FIXED_DATE)
+                info.create_system = _UNIX
+                info.external_attr = (stat.S_IFREG | 0o644) << 16
+                archive.writestr(info, data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,250 @@
+"""A bounded walk over the bytes of an ONNX model, before any vendor's parser sees them.
+
+The device has no `onnx` package. The walk knows the field numbers of onnx.proto3, visits every occurrence of every
+field (a parser merges repeated ones), and refuses external data, operators outside the allow-list of domains,
+training graphs, unknown fields, deep nesting and lengths beyond the buffer. Tensors' contents are skipped.
+
+References:
+    https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
+    https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, NoReturn
+
+from edgetl_runtime.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+REFUSED_OPERATORS = frozenset({"EPContext"})  # loads a vendor's binary, from a file of its choice
+MAX_DEPTH = 24  # of messages; an `If` inside a `Loop` inside an `If` needs 11
+MAX_FIELDS = 2_000_000
+MAX_VARINT_BYTES = 10
+
+# Message → field number → what it is: "" is skipped, a message's name is walked, "@…" is checked, "!…" is refused.
+MESSAGES: dict[str, dict[int, str]] = {
+    "ModelProto": {
+        **dict.fromkeys((1, 2, 3, 4, 5, 6, 14, 26), ""),
+        7: "GraphProto",
+        8: "OperatorSetIdProto",
+        20: "!training graphs",
+        25: "FunctionProto",
+    },
+    "OperatorSetIdProto": {1: "@domain", 2: ""},
+    "GraphProto": {
+        **dict.fromkeys((2, 10, 11, 12, 13, 14, 16), ""),
+        1: "NodeProto",
+        5: "TensorProto",
+        15: "SparseTensorProto",
+    },
+    "NodeProto": {**dict.fromkeys((1, 2, 3, 6, 8, 9, 10), ""), 4: "@operator", 5: "AttributeProto", 7: "@domain"},
+    "AttributeProto": {
+        **dict.fromkeys((1, 2, 3, 4, 7, 8, 9, 13, 14, 15, 20, 21), ""),
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        22: "SparseTensorProto",
+        23: "SparseTensorProto",
+    },
+    "TensorProto": {
+        **dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16), ""),
+        13: "!external data",
+        14: "@location",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto", 3: ""},
+    "FunctionProto": {
+        **dict.fromkeys((1, 4, 5, 6, 8, 12, 13, 14), ""),
+        7: "NodeProto",
+        9: "OperatorSetIdProto",
+        10: "@domain",
+        11: "AttributeProto",
+    },
+}
+
+Shape = tuple["int | str | None", ...]
+_Field = tuple[int, int, int, int]  # number, wire type, start, end (of the payload; of the varint itself)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What the walk learnt.
+
+    Attributes:
+        inputs: Name → shape; a symbolic dimension is its name, an unknown one None. Without initializers' names only
+            if the model lists them apart, as ours do.
+        outputs: Name → shape.
+        opset: Version of the default domain, 0 if none is imported.
+        operators: Type → count, over all graphs.
+    """
+
+    inputs: dict[str, Shape]
+    outputs: dict[str, Shape]
+    opset: int
+    operators: dict[str, int]
+
+
+def check(data: bytes, *, name: str) -> ModelFacts:
+    """Walk a serialized ModelProto.
+
+    Args:
+        data: The file's bytes.
+        name: Of the member, for messages.
+
+    Raises:
+        BundleError: The bytes are not a plain, self-contained ONNX model.
+    """
+    walk = _Walk(data, name)
+    # other formats that a vendor's loader would recognise by these four bytes, whatever we read in them
+    if data[4:8] in (b"ORTM", b"TFL3") or data[:1] != b"\x08":
+        walk.refuse("an ONNX model", "bytes that are not one")
+    walk.message("ModelProto", 0, len(data), depth=0)
+    return walk.facts()
+
+
+class _Walk:
+    """One walk: the buffer, what is counted, what was learnt."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data = data
+        self.name = name
+        self.fields_left = MAX_FIELDS
+        self.graphs: list[tuple[int, int]] = []  # main graph; a parser merges several
+        self.opset = 0
+        self.operators: dict[str, int] = {}
+
+    def refuse(self, must: str, got: str) -> NoReturn:
+        raise BundleError(self.name, must, got, fix="export it again with edgetl")
+
+    def message(self, kind: str, start: int, end: int, *, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            self.refuse(f"nested at most {MAX_DEPTH} messages deep", "a deeper graph")
+        fields = MESSAGES[kind]
+        for number, wire, at, stop in self.fields(start, end):
+            what = fields.get(number)
+            if what == "":
+                continue
+            if what is None:
+                self.refuse("made of known ONNX fields", f"field {number} in {kind}")
+            if what[0] == "!":
+                self.refuse(f"without {what[1:]}", f"some in {kind}")
+            if what[0] == "@":
+                self.checked(what, wire, at, stop)
+                continue
+            if wire != 2:
+                self.refuse("a well-formed ONNX model", f"{what} with wire type {wire}")
+            if kind == "ModelProto" and what == "GraphProto":
+                self.graphs.append((at, stop))
+            if kind == "ModelProto" and what == "OperatorSetIdProto":
+                self.note_opset(at, stop)
+            self.message(what, at, stop, depth=depth + 1)
+
+    def checked(self, what: str, wire: int, at: int, stop: int) -> None:
+        if what == "@location":
+            if wire != 0 or self.varint(at)[0] != 0:
+                self.refuse("without external data", "a tensor stored elsewhere")
+            return
+        if wire != 2:
+            self.refuse("a well-formed ONNX model", f"{what[1:]} with wire type {wire}")
+        word = self.text(at, stop)
+        if what == "@domain" and word not in ALLOWED_DOMAINS:
+            self.refuse("made of operators of the allowed domains", f"the domain '{word:.60}'")
+        if what == "@operator":
+            if word in REFUSED_OPERATORS:
+                self.refuse("made of plain operators", f"the operator {word}")
+            self.operators[word] = self.operators.get(word, 0) + 1
+
+    def note_opset(self, start: int, end: int) -> None:
+        domain, version = "", 0
+        for number, wire, at, stop in self.fields(start, end):
+            if number == 1 and wire == 2:
+                domain = self.text(at, stop)
+            elif number == 2 and wire == 0:
+                version = self.varint(at)[0]
+        if domain in ("", "ai.onnx"):
+            self.opset = version
+
+    def fields(self, start: int, end: int) -> Iterator[_Field]:
+        """Yield the fields between `start` and `end`; nothing may reach beyond `end`."""
+        at = start
+        while at < end:
+            self.fields_left -= 1
+            if self.fields_left < 0:
+                self.refuse(f"of at most {MAX_FIELDS} fields", "more")
+            tag, at = self.varint(at)
+            number, wire = tag >> 3, tag & 7
+            if number == 0 or number >= 1 << 29:
+                self.refuse("a well-formed ONNX model", f"field number {number}")
+            begin = at
+            if wire == 0:
+                at = self.varint(at)[1]
+            elif wire == 1:
+                at += 8
+            elif wire == 2:
+                length, begin = self.varint(at)
+                at = begin + length
+            elif wire == 5:
+                at += 4
+            else:
+                self.refuse("a well-formed ONNX model", f"wire type {wire}")
+            if at > end:
+                self.refuse("a complete ONNX model", "a field that reaches beyond its end")
+            yield number, wire, begin, at
+
+    def varint(self, at: int) -> tuple[int, int]:
+        """Return (value, position after it)."""
+        data = self.data
+        value = 0
+        shift = 0
+        while at < len(data) and shift < 7 * MAX_VARINT_BYTES:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+            shift += 7
+        return self.refuse("a well-formed ONNX model", "a number that is cut off or too long")
+
+    def text(self, at: int, stop: int) -> str:
+        try:
+            return self.data[at:stop].decode()
+        except UnicodeDecodeError:
+            self.refuse("a well-formed ONNX model", "a name that is not UTF-8")
+
+    def facts(self) -> ModelFacts:
+        if len(self.graphs) != 1:
+            self.refuse("an ONNX model with one graph", f"{len(self.graphs)} of them")
+        values: dict[int, dict[str, Shape]] = {11: {}, 12: {}}
+        for number, wire, at, stop in self.fields(*self.graphs[0]):
+            if number in values and wire == 2:
+                name, shape = self.value_info(at, stop)
+                values[number][name] = shape
+        return ModelFacts(inputs=values[11], outputs=values[12], opset=self.opset, operators=self.operators)
+
+    def value_info(self, start: int, end: int) -> tuple[str, Shape]:
+        """Read a ValueInfoProto: name = 1; type = 2 { tensor_type = 1 { shape = 2 { dim = 1 } } }."""
+        name = ""
+        dims: list[int | str | None] = []
+        for number, wire, at, stop in self.fields(start, end):
+            if number == 1 and wire == 2:
+                name = self.text(at, stop)
+            elif number == 2 and wire == 2:
+                for tensor in self.inside(at, stop, 1):
+                    for shape in self.inside(*tensor, 2):
+                        dims += [self.dimension(*dim) for dim in self.inside(*shape, 1)]
+        return name, tuple(dims)
+
+    def inside(self, start: int, end: int, wanted: int) -> list[tuple[int, int]]:
+        return [(at, stop) for number, wire, at, stop in self.fields(start, end) if number == wanted and wire == 2]
+
+    def dimension(self, start: int, end: int) -> int | str | None:
+        for number, wire, at, stop in self.fields(start, end):
+            if number == 1 and wire == 0:
+                return self.varint(at)[0]
+            if number == 2 and wire == 2:
+                return self.text(at, stop)
+        return None

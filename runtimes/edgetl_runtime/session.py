@@ -1,0 +1,241 @@
+"""Open a bundle and decide on images.
+
+with edgetl_runtime.open("part.edgetl") as session:
+    decision = session.predict("part.jpg")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl_runtime import backends, preprocess
+from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.errors import BackendMissingError, BundleError, UsageError
+from edgetl_runtime.manifest import version_tuple
+from edgetl_runtime.schema import nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from edgetl_runtime.backends.base import BackendSession
+    from edgetl_runtime.bundle import Bundle
+    from edgetl_runtime.manifest import Manifest, VariantManifest
+    from edgetl_runtime.tasks.classification import Decision
+
+_log = logging.getLogger(__name__)
+_NS_PER_MS = 1e6
+
+
+def open(  # noqa: A001  (edgetl_runtime.open reads like the builtin)
+    path: str | Path,
+    *,
+    variant: str | None = None,
+    backend: str | None = None,
+    allow_fallback: bool = False,
+    cache_dir: Path | None = None,
+) -> Session:
+    """Open a bundle and load one variant of its model.
+
+    Args:
+        path: Of the bundle.
+        variant: Id of a variant; default is the bundle's chosen one.
+        backend: Take the first variant of this backend instead, the chosen one first.
+        allow_fallback: Take another variant, in the bundle's order, where this machine cannot run the first choice.
+        cache_dir: Where the backend may keep compiled code between starts.
+
+    Returns:
+        A session, to be closed; a context manager.
+
+    Raises:
+        BundleError: The bundle is damaged, altered or from a newer edgetl.
+        BackendMissingError: The backend is not installed, or this machine lacks what the variant requires.
+        BackendError: The backend refuses the model.
+
+    Example:
+        >>> with open("part.edgetl") as session:  # doctest: +SKIP
+        ...     session.predict("part.jpg").verdict
+        'OK'
+    """
+    bundle = open_bundle(path)
+    try:
+        picked = pick(bundle.manifest, variant=variant, backend=backend, allow_fallback=allow_fallback)
+        return Session(bundle, picked, load(bundle, picked, cache_dir=cache_dir))
+    except BaseException:  # whatever stops us, the file must not stay open
+        bundle.close()
+        raise
+
+
+class Session:
+    """A bundle with one variant loaded; a context manager.
+
+    Args:
+        bundle: Closed together with the session.
+        variant: The loaded variant.
+        model: Its loaded model.
+
+    Attributes:
+        bundle: The open bundle.
+        manifest: Of the bundle.
+        variant: The loaded variant.
+    """
+
+    def __init__(self, bundle: Bundle, variant: VariantManifest, model: BackendSession) -> None:
+        self.bundle = bundle
+        self.manifest: Manifest = bundle.manifest
+        self.variant = variant
+        self._model = model
+        self._spec = self.manifest.preprocess
+        self._task: Any = importlib.import_module(f"edgetl_runtime.tasks.{self.manifest.task}")
+
+    def predict(self, image: str | Path | bytes | NDArray[Any]) -> Decision:
+        """Decide on one image.
+
+        Args:
+            image: A path, the bytes of an encoded image, or an array (height, width[, 3]) in the declared colour order.
+
+        Returns:
+            The decision, with the wall time of its parts.
+
+        Raises:
+            ImageError: The image cannot be read.
+            BackendError: The backend failed.
+        """
+        start = time.perf_counter_ns()
+        frame = image if isinstance(image, np.ndarray) else preprocess.decode(image, self._spec)
+        decoded = time.perf_counter_ns()
+        tensor = preprocess.preprocess(frame, self._spec, colour=None if frame is image else "rgb")
+        preprocessed = time.perf_counter_ns()
+        logits = self._model.infer(tensor[np.newaxis])
+        inferred = time.perf_counter_ns()
+        decision = self.decide(logits)[0]
+        end = time.perf_counter_ns()
+        timings_ms = {
+            "decode": (decoded - start) / _NS_PER_MS,
+            "preprocess": (preprocessed - decoded) / _NS_PER_MS,
+            "infer": (inferred - preprocessed) / _NS_PER_MS,
+            "postprocess": (end - inferred) / _NS_PER_MS,
+            "total": (end - start) / _NS_PER_MS,
+        }
+        return dataclasses.replace(decision, timings_ms=timings_ms)
+
+    def tensor(self, image: str | Path | bytes | NDArray[Any]) -> NDArray[np.uint8]:
+        """Return what the model sees of an image: uint8 (height, width, 3), RGB, owned by the caller."""
+        if isinstance(image, np.ndarray):
+            return preprocess.preprocess(image, self._spec)
+        return preprocess.preprocess(preprocess.decode(image, self._spec), self._spec, colour="rgb")
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the logits float32 (N, C) of a batch uint8 (N, height, width, 3) of tensors."""
+        return self._model.infer(batch)
+
+    def decide(self, logits: NDArray[np.float32]) -> list[Decision]:
+        """Return one decision, without timings, for each row of logits (N, C)."""
+        decisions: list[Decision] = self._task.decide(
+            logits,
+            classes=self.manifest.classes,
+            defect_classes=self.manifest.defect_classes,
+            thresholds=self.variant.thresholds,
+            temperature=self.variant.temperature,
+        )
+        return decisions
+
+    def close(self) -> None:
+        """Free the model and close the bundle; calling twice is harmless."""
+        self._model.close()
+        self.bundle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(bundle: Bundle, variant: VariantManifest, *, cache_dir: Path | None = None) -> BackendSession:
+    """Load the model of a variant.
+
+    Raises:
+        BackendMissingError: The backend is not installed.
+        BackendError: The backend refuses the model.
+    """
+    backend = backends.get(variant.backend)
+    member = variant.files["model"]
+    if member.rpartition(".")[2] not in backend.info.formats:  # a graph is walked because it is called .onnx
+        must = "one of " + ", ".join(f".{name}" for name in backend.info.formats)
+        raise BundleError(f"the model of variant {variant.id}", must, f"'{member}'", fix="export the bundle again")
+    options = load_options(variant)
+    return backend.load(backend.compile(bundle.read(member), options, cache_dir), options)
+
+
+def load_options(variant: VariantManifest) -> LoadOptions:
+    """Return how a variant is loaded: batch 1, and float arithmetic always said."""
+    float_precision = "f32" if variant.precision == "int8" else variant.precision
+    return LoadOptions(
+        threads=variant.options.threads,
+        hint=variant.options.hint,
+        precision=variant.options.precision_hint or float_precision,
+    )
+
+
+def pick(
+    manifest: Manifest, *, variant: str | None = None, backend: str | None = None, allow_fallback: bool = False
+) -> VariantManifest:
+    """Choose the variant to load.
+
+    Raises:
+        UsageError: No variant has that id or backend.
+        BackendMissingError: This machine cannot run it; names one it can run, if any.
+    """
+    ordered = sorted(manifest.variants, key=lambda v: v.id != manifest.chosen)  # stable: the chosen one first
+    wanted = [v for v in ordered if variant in (None, v.id) and backend in (None, v.backend)]
+    if not wanted:
+        option, value, known = "--variant", variant, [v.id for v in ordered]
+        if variant is None or variant in known:
+            option, value, known = "--backend", backend, [v.backend for v in ordered]
+        raise UsageError(option, "in the bundle", f"'{value}'", fix=nearest(str(value), set(known)))
+    first = wanted[0]
+    reason = unfit(first)
+    if reason is None:
+        return first
+    able = next((v for v in ordered if unfit(v) is None), None)
+    if able is not None and allow_fallback:
+        _log.warning("variant %s cannot run here (%s); running %s instead", first.id, reason, able.id)
+        return able
+    fix = backends.get(first.backend).info.install if "installed" in reason or able is None else f"--variant {able.id}"
+    raise BackendMissingError(f"variant {first.id}", "able to run on this machine", reason, fix=fix)
+
+
+def unfit(variant: VariantManifest) -> str | None:
+    """Say why this machine cannot run a variant; None if it can."""
+    if variant.backend not in backends.names():
+        return f"this edgetl-runtime has no backend {variant.backend}"
+    backend = backends.get(variant.backend)
+    reason = backend.available()
+    if reason is not None:
+        return reason
+    requires = variant.requires
+    if not (requires.arch or requires.cpu_flags or requires.min_version):
+        return None
+    from edgetl_runtime import probe
+
+    if requires.arch and probe.arch() not in requires.arch:
+        return f"it needs {' or '.join(requires.arch)}, this is {probe.arch()}"
+    if missing := probe.lacking(requires.cpu_flags, probe.cpu_flags()):
+        return f"the CPU lacks {', '.join(missing)}"
+    version = probe.package_version(backend.info.package) if requires.min_version and backend.info.package else None
+    if version is not None and version_tuple(version) < version_tuple(str(requires.min_version)):
+        return f"{backend.info.package} {version} is older than {requires.min_version}: pip install -U"
+    return None
