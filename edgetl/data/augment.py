@@ -121,7 +121,9 @@ def _small_affine(shape: tuple[int, ...], rng: np.random.Generator, config: Augm
     height, width = shape[:2]
     turn, shift_x, shift_y, scale = rng.uniform(-1, 1, 4)
     centre = ((width - 1) / 2, (height - 1) / 2)
-    matrix = np.array(cv2.getRotationMatrix2D(centre, turn * config.max_turn_deg, 1 + scale * config.max_scale))
+    matrix: NDArray[np.float64] = np.asarray(
+        cv2.getRotationMatrix2D(centre, turn * config.max_turn_deg, 1 + scale * config.max_scale), np.float64
+    )
     matrix[:, 2] += (shift_x * config.max_shift * width, shift_y * config.max_shift * height)
     return matrix
 
@@ -130,7 +132,8 @@ def _tone_table(rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.u
     brightness, contrast = rng.uniform(-1, 1, 2)
     levels = np.arange(256, dtype=np.float64)
     moved = (levels - 127.5) * (1 + contrast * config.max_contrast) + 127.5 + brightness * config.max_brightness * 255
-    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    table: NDArray[np.uint8] = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    return table
 
 
 def _add_noise(image: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:

@@ -120,19 +120,15 @@ def check_classes(listing: Listing, entries: Sequence[Entry]) -> None:
             named(twins),
             fix=f"rename {twins[1]} to {twins[0]}",
         )
-    files = defaultdict(list)
+    files: dict[str, list[Path]] = defaultdict(list)
     for entry in entries:
         files[entry.label].append(entry.path)
     few = [name for name in listing.classes if len(files[name]) < FEWEST_PER_CLASS]
     if few:
-        got = "; ".join(
-            f"{name} with {len(files[name])} ({named(_below(listing.root, p) for p in files[name]) or 'none'})"
-            for name in few
-        )
-        raise DataError(
-            f"every class of {listing.root}", f"given at least {FEWEST_PER_CLASS} usable images", got,
-            fix=f"add images of {few[0]}, or take the class out",
-        )  # fmt: skip
+        got = "; ".join(f"{name} with {len(files[name])} ({_listed(listing.root, files[name])})" for name in few)
+        must = f"given at least {FEWEST_PER_CLASS} usable images"
+        fix = f"add images of {few[0]}, or take the class out"
+        raise DataError(f"every class of {listing.root}", must, got, fix=fix)
 
 
 def check_groups(listing: Listing, entries: Sequence[Entry]) -> None:
@@ -175,6 +171,10 @@ def _by_content(entries: Sequence[Entry], contents: Mapping[Path, str]) -> list[
     for entry in entries:
         same[contents[entry.path]].append(entry)
     return [group for group in same.values() if len(group) > 1]
+
+
+def _listed(root: Path, files: list[Path]) -> str:
+    return named(_below(root, file) for file in files) or "no file"
 
 
 def _below(root: Path, path: Path) -> str:

@@ -89,7 +89,7 @@ def _open_cached(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None
 def _write_file(
     file: Path, shape: tuple[int, ...], samples: Sequence[Sample], spec: PreprocessSpec, progress: Progress | None
 ) -> None:
-    images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)  # type: ignore[no-untyped-call]
+    images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
     with file.open("r+b") as reserved:
         # a full disk is an OSError here; while writing through the map it would kill the process with SIGBUS
         os.posix_fallocate(reserved.fileno(), 0, file.stat().st_size)

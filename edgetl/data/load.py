@@ -56,7 +56,7 @@ def load_dataset(
         seed: Of the splits made here.
         val_fraction: Share of what is left after test was taken, where the source gives no validation split.
         test_fraction: Share of the training part, where the source gives no test split.
-        skip_bad: Go on without unreadable, repeated and contradictory images, and list them in `Dataset.bad`.
+        skip_bad: Go on without unreadable, repeated, leaking and contradictory images, and list them in `Dataset.bad`.
         progress: Called with (done, total) while images are decoded.
 
     Raises:
@@ -67,6 +67,7 @@ def load_dataset(
         if not 0 < value < 1:
             raise UsageError(name, "between 0 and 1", str(value), fix=f"{name} = 0.2")
     listing = list_csv(source) if source.suffix.lower() == ".csv" else list_folder(source)
+    check_classes(listing, listing.entries)  # before the long scan; once more after it
     entries, contents, bad = _usable(listing, bit_depth=bit_depth, skip_bad=skip_bad, progress=progress)
     check_classes(listing, entries)
     check_groups(listing, entries)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgetl.data.folder import SPLIT_OF_FOLDER, Entry, Listing
 from edgetl.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group", "certainty")
@@ -29,12 +32,11 @@ def list_csv(file: Path) -> Listing:
         raise DataError(f"file {file}", "filled with one row per image", "no row", fix="add rows: path,label")
     root = file.absolute().parent
     entries = [_entry(file, line, row, root) for line, row in rows]
-    given = [line for (line, _), entry in zip(rows, entries, strict=True) if entry.split is not None]
-    if given and len(given) < len(rows):
-        missing = next(line for (line, _), entry in zip(rows, entries, strict=True) if entry.split is None)
-        raise _bad(
-            file, missing, "split", "given in every row or in none", "an empty one", fix="fill the column or drop it"
-        )
+    empty = [line for (line, _), entry in zip(rows, entries, strict=True) if entry.split is None]
+    if 0 < len(empty) < len(rows):
+        missing = empty[0]
+        must = "given in every row or in none"
+        raise _bad(file, missing, "split", must, "an empty cell", fix="fill the column or drop it")
     entries.sort(key=lambda entry: entry.path)
     return Listing(root=root, classes=tuple(sorted({e.label for e in entries})), entries=tuple(entries))
 
@@ -72,18 +74,16 @@ def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]
 def _check_columns(file: Path, columns: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
-        raise DataError(
-            f"file {file}", f"given the columns {', '.join(REQUIRED)} in its first line", ", ".join(columns) or "no columns",
-            fix=f"name a column {missing[0]}",
-        )  # fmt: skip
+        must = f"given the columns {', '.join(REQUIRED)} in its first line"
+        got = ", ".join(columns) or "no columns"
+        raise DataError(f"file {file}", must, got, fix=f"name a column {missing[0]}")
     for name in columns:
         if columns.count(name) > 1:
             raise DataError(f"column '{name}' of {file}", "present once", f"{columns.count(name)}", fix="rename one")
         close = difflib.get_close_matches(name, OPTIONAL, n=1, cutoff=0.8)
         if close and name not in OPTIONAL and close[0] not in columns:
-            raise DataError(
-                f"column '{name}' of {file}", "a known one or clearly another", "a misspelling", fix=close[0]
-            )
+            must = f"spelt {close[0]}, or clearly different"
+            raise DataError(f"column '{name}' of {file}", must, f"'{name}'", fix=f"rename it to {close[0]}")
 
 
 def _entry(file: Path, line: int, row: dict[str, str], root: Path) -> Entry:

@@ -18,6 +18,8 @@ from edgetl_runtime.errors import ImageError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PNG_END = b"IEND\xaeB`\x82"  # the last chunk with its checksum; padding may follow
+TIFF_SAMPLES_PER_PIXEL = 277
 SHIFT_OF_BIT_DEPTH = {8: 0, 10: 2, 12: 4, 14: 6, 16: 8}
 
 
@@ -64,24 +66,27 @@ class PreprocessSpec:
             )
 
 
-def decode(source: str | Path | bytes, spec: PreprocessSpec) -> NDArray[np.uint8]:
+def decode(source: str | Path | bytes, spec: PreprocessSpec, *, name: str | None = None) -> NDArray[np.uint8]:
     """Decode an image file to upright RGB.
 
     Args:
         source: A path, or the bytes of a JPEG, PNG, BMP, TIFF or WebP file. Grey and palette images become three
             channels, an alpha channel is dropped, EXIF orientation is honoured.
         spec: Says the bit depth and how far decoding may shrink.
+        name: What errors call the image, if `source` is bytes.
 
     Returns:
         uint8 array (height, width, 3), RGB, freshly allocated.
 
     Raises:
-        ImageError: The file is missing, empty, truncated, corrupt, or deeper than `spec.bit_depth` says.
+        ImageError: The file is missing, empty, truncated, corrupt, deeper than `spec.bit_depth` says, or
+            a TIFF whose alpha channel is not opaque.
     """
     import cv2
 
-    name, data = _read(source)
+    name, data = _read(source, name)
     _check_complete(name, data)
+    _check_tiff_alpha(name, data)
     scale = _decode_scale(data, spec)
     if scale > 1:
         flags = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[scale]
@@ -96,7 +101,7 @@ def decode(source: str | Path | bytes, spec: PreprocessSpec) -> NDArray[np.uint8
             name, "a JPEG, PNG, BMP, TIFF or WebP image", "bytes that do not decode", fix="replace the file"
         )
     eight_bit = to_eight_bit(image, spec, name=name)
-    return cv2.cvtColor(eight_bit, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(eight_bit, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def preprocess(
@@ -110,7 +115,7 @@ def preprocess(
         colour: Channel order of `image` if it is not `spec.colour`; the result of `decode` is `rgb`.
 
     Returns:
-        uint8 array (spec.height_px, spec.width_px, 3), RGB, contiguous.
+        uint8 array (spec.height_px, spec.width_px, 3), RGB, contiguous; `image` itself where nothing had to change.
 
     Raises:
         ImageError: The array has another rank, dtype or depth, or the region of interest lies outside it.
@@ -126,9 +131,9 @@ def preprocess(
     if spec.roi_px is not None:
         image = _crop_roi(image, spec.roi_px)
     if image.ndim == 2 or image.shape[2] == 1:
-        image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB)
+        image = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB), np.uint8)
     elif (colour or spec.colour) == "bgr":
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     return np.ascontiguousarray(_resize(image, spec))
 
 
@@ -156,9 +161,9 @@ def to_eight_bit(image: NDArray[Any], spec: PreprocessSpec, *, name: str) -> NDA
     return (image >> SHIFT_OF_BIT_DEPTH[spec.bit_depth]).astype(np.uint8)
 
 
-def _read(source: str | Path | bytes) -> tuple[str, bytes]:
+def _read(source: str | Path | bytes, name: str | None) -> tuple[str, bytes]:
     if isinstance(source, bytes):
-        name, data = "the image", source
+        name, data = name or "the image", source
     else:
         name = f"image {source}"
         try:
@@ -167,6 +172,8 @@ def _read(source: str | Path | bytes) -> tuple[str, bytes]:
             raise ImageError(
                 name, "a readable file", error.strerror or type(error).__name__, fix="check the path"
             ) from error
+        except ValueError as error:  # NUL or a lone surrogate in the name
+            raise ImageError(name, "a file name", "one no file can have", fix="check the path") from error
     if not data:
         raise ImageError(name, "an image file", "an empty file", fix="replace the file")
     return name, data
@@ -177,7 +184,7 @@ def _check_complete(name: str, data: bytes) -> None:
     if data.startswith(b"\xff\xd8"):
         complete = data.find(b"\xff\xd9", _jpeg_scan_start(data)) >= 0
     elif data.startswith(b"\x89PNG"):
-        complete = b"IEND" in data[-64:]
+        complete = PNG_END in data
     elif data.startswith(b"BM"):
         complete = len(data) >= int.from_bytes(data[2:6], "little")
     elif data.startswith(b"RIFF"):
@@ -186,8 +193,38 @@ def _check_complete(name: str, data: bytes) -> None:
         complete = True
     if not complete:
         raise ImageError(
-            name, "a complete image file", f"a truncated one of {len(data)} bytes", fix="copy the file again"
+            name, "a complete image file", f"a truncated file of {len(data)} bytes", fix="copy the file again"
         )
+
+
+def _check_tiff_alpha(name: str, data: bytes) -> None:
+    """Refuse a TIFF that is partly transparent: OpenCV multiplies its colours by alpha, which darkens the picture."""
+    if _tiff_samples_per_pixel(data) != 4:
+        return
+    import cv2
+
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # `decode` will say so
+        return
+    if image is None or image.ndim != 3 or image.shape[2] != 4:
+        return
+    opaque = 255 if image.dtype == np.uint8 else 65535
+    if int(image[:, :, 3].min()) < opaque:
+        raise ImageError(name, "opaque", "a TIFF with transparent pixels", fix="save it without its alpha channel")
+
+
+def _tiff_samples_per_pixel(data: bytes) -> int | None:
+    """Return channels of a TIFF's first picture; None where the file is not a TIFF or does not say."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
+    at = int.from_bytes(data[4:8], order)
+    for entry in range(int.from_bytes(data[at : at + 2], order)):
+        start = at + 2 + 12 * entry
+        if int.from_bytes(data[start : start + 2], order) == TIFF_SAMPLES_PER_PIXEL:
+            return int.from_bytes(data[start + 8 : start + 10], order)
+    return None
 
 
 def _jpeg_segments(data: bytes) -> list[tuple[int, int, int]]:
@@ -229,7 +266,7 @@ def _decode_scale(data: bytes, spec: PreprocessSpec) -> int:
     if size_px is None:
         return 1
     needed_px = max(spec.width_px, spec.height_px)  # EXIF may swap the sides: both must suffice
-    scale = spec.decode_scale
+    scale: int = spec.decode_scale
     while scale > 1 and min(size_px) < needed_px * scale:
         scale //= 2
     return scale
@@ -294,4 +331,4 @@ def _scale(image: NDArray[np.uint8], size: tuple[int, int], spec: PreprocessSpec
         return image
     shrinks = image.shape[1] >= size[0] and image.shape[0] >= size[1]
     mode = cv2.INTER_AREA if spec.interpolation == "area" and shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=mode)
+    return np.asarray(cv2.resize(image, size, interpolation=mode), np.uint8)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from edgetl.data.folder import list_folder
+from edgetl.errors import DataError
+
+
+def test_list_folder_gives_classes_sorted_and_no_splits_when_there_are_none(parts):
+    listing = list_folder(parts)
+    assert listing.classes == ("ok", "scratch")
+    assert len(listing.entries) == 20
+    assert {entry.split for entry in listing.entries} == {None}
+    assert list(listing.entries) == sorted(listing.entries, key=lambda e: e.path)
+
+
+@pytest.mark.parametrize(("given", "means"), [("Training", "train"), ("valid", "val"), ("TEST", "test")])
+def test_list_folder_knows_other_names_of_splits(split_parts, given, means):
+    (split_parts / means).rename(split_parts / given)
+    listing = list_folder(split_parts)
+    assert sum(entry.split == means for entry in listing.entries) == 11
+
+
+def test_list_folder_counts_other_files_and_never_looks_at_hidden_ones(parts, image):
+    (parts / "ok" / "notes.txt").write_text("x")
+    (parts / "index.csv").write_text("x")
+    (parts / "ok" / ".DS_Store").write_text("x")
+    image(parts / ".cache" / "a.png", 900)
+    image(parts / "ok" / ".hidden" / "a.png", 901)
+    listing = list_folder(parts)
+    assert listing.ignored == 2
+    assert len(listing.entries) == 20
+
+
+def test_list_folder_passes_over_what_lies_beside_split_folders(split_parts, image):
+    image(split_parts / "unlabelled" / "a.png", 900)
+    assert list_folder(split_parts).classes == ("ok", "scratch")
+
+
+def test_list_folder_searches_class_folders_to_any_depth(parts, image):
+    image(parts / "scratch" / "lot 7" / "für Elise.JPG".replace("JPG", "jpg"), 900)
+    assert list_folder(parts).entries[-1].label == "scratch"
+    assert len(list_folder(parts).entries) == 21
+
+
+def test_list_folder_takes_suffixes_in_capitals(parts):
+    (parts / "ok" / "00.png").rename(parts / "ok" / "00.PNG")
+    assert len(list_folder(parts).entries) == 20
+
+
+def test_list_folder_ends_in_a_loop_of_links(parts):
+    (parts / "ok" / "up").symlink_to(parts / "ok", target_is_directory=True)
+    (parts / "ok" / "self").symlink_to(parts / "ok" / "self")
+    (parts / "scratch" / "twice").symlink_to(parts / "scratch", target_is_directory=True)
+    assert len(list_folder(parts).entries) == 20
+
+
+def test_list_folder_follows_links_to_class_folders(parts, tmp_path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for label in ("ok", "scratch"):
+        (linked / label).symlink_to(parts / label, target_is_directory=True)
+    assert len(list_folder(linked).entries) == 20
+
+
+def test_list_folder_refuses_a_missing_folder(tmp_path):
+    with pytest.raises(DataError, match=r"folder .*nowhere must be a readable folder; got No such file or directory\."):
+        list_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_list_folder_refuses_an_unreadable_folder_for_real(parts):
+    (parts / "ok").chmod(0)
+    try:
+        with pytest.raises(DataError, match="ok must be a readable folder; got Permission denied"):
+            list_folder(parts)
+    finally:
+        (parts / "ok").chmod(0o700)
+
+
+def test_list_folder_refuses_an_unreadable_folder(parts, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/ok"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match="ok must be a readable folder; got Permission denied"):
+        list_folder(parts)
+
+
+def test_list_folder_refuses_a_folder_without_images(tmp_path):
+    (tmp_path / "ok").mkdir()
+    (tmp_path / "ok" / "a.gif").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match="must be filled with class folders of images; got no image in 1 class folders"):
+        list_folder(tmp_path)
+
+
+def test_list_folder_refuses_images_outside_class_folders(tmp_path, image):
+    image(tmp_path / "a.png", 0)
+    with pytest.raises(DataError, match="class folders of images; got no image in 0 class folders"):
+        list_folder(tmp_path)
+
+
+def test_list_folder_refuses_splits_without_train(split_parts):
+    (split_parts / "train").rename(split_parts / "later")
+    with pytest.raises(DataError, match="must be given a train folder; got only test, val"):
+        list_folder(split_parts)
