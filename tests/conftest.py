@@ -1,0 +1,154 @@
+"""Fixtures for every room: a tiny ONNX model and a tiny bundle that three backends run."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl_runtime import backends, golden, manifest
+from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.tasks.classification import Thresholds, probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def build_tiny_onnx(*, classes: int = 2, size_px: int = 16, seed: int = 0, domain: str = "") -> bytes:
+    """Return ARCHITECTURE.md's graph in small: uint8 NHWC → Cast → Transpose → Sub, Mul → pool → Gemm → logits."""
+    rng = np.random.default_rng(seed)
+    constants = {
+        "mean": np.full((1, 3, 1, 1), 127.5, np.float32),
+        "scale": np.full((1, 3, 1, 1), 1 / 127.5, np.float32),
+        "weight": rng.normal(0, 4, (3, classes)).astype(np.float32),
+        "bias": rng.normal(0, 0.1, classes).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", ["nchw", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "scale"], ["normal"]),
+        helper.make_node("GlobalAveragePool", ["normal"], ["pooled"], domain=domain),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
+        helper.make_node("Gemm", ["features", "weight", "bias"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", size_px, size_px, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    if not domain:
+        onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Return the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def tiny_images(count: int, *, size_px: int = 24, seed: int = 0) -> list[bytes]:
+    """Return PNG files of flat colours with noise, far enough apart for different decisions."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(count):
+        pixels = np.clip(rng.integers(0, 256, 3) + rng.normal(0, 20, (size_px, size_px, 3)), 0, 255).astype(np.uint8)
+        images.append(cv2.imencode(".png", pixels)[1].tobytes())
+    return images
+
+
+def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manifest, dict[str, bytes]]:
+    """Return a manifest without files, and the members, of a bundle for onnxruntime, openvino and null."""
+    spec = PreprocessSpec(width_px=size_px, height_px=size_px)
+    images = tiny_images(count)
+    tensors = np.stack([preprocess(decode(data, spec), spec, colour="rgb") for data in images])
+    members = {"models/float/model.onnx": build_tiny_onnx(size_px=size_px), "models/null/model.json": b'{"classes": 2}'}
+    models = {"onnxruntime": "models/float/model.onnx", "openvino": "models/float/model.onnx"}
+    variants = []
+    for name in ("onnxruntime", "openvino", "null"):
+        member = models.get(name, "models/null/model.json")
+        backend, options = backends.get(name), LoadOptions(threads=1)
+        with backend.load(backend.compile(members[member], options), options) as session:
+            scores = probabilities(session.infer(tensors), 1.5).astype(np.float32)
+        members[f"golden/{name}.npy"] = npy(scores)
+        variants.append(
+            manifest.VariantManifest(
+                id=f"{name}-f32",
+                backend=name,
+                precision="f32",
+                files={"model": member},
+                options=manifest.VariantOptions(threads=1),
+                thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
+                temperature=1.5,
+                golden=f"golden/{name}.npy",
+                golden_tolerance=manifest.GoldenTolerance(max_abs=1e-3),
+            )
+        )
+    members |= {f"golden/{index:03}.png": data for index, data in enumerate(images)}
+    members["golden/tensors.npy"] = npy(tensors)
+    return (
+        manifest.Manifest(
+            min_runtime="0.1.0",
+            created="2026-01-01",
+            edgetl_version="0.1.0",
+            task="classification",
+            line="tiny",
+            sequence=1,
+            classes=("bad", "ok"),
+            defect_classes=("bad",),
+            preprocess=spec,
+            variants=tuple(variants),
+            chosen="onnxruntime-f32",
+            golden=manifest.GoldenManifest(
+                count=count,
+                images=tuple(f"golden/{index:03}.png" for index in range(count)),
+                tensors="golden/tensors.npy",
+                tensor_sha256=golden.tensor_digest(tensors),
+                licence="CC0-1.0",
+            ),
+            versions={"opencv": cv2.__version__},
+        ),
+        members,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx() -> Callable[..., bytes]:
+    """Builder of tiny ONNX models: tiny_onnx(classes=2, size_px=16, seed=0)."""
+    return build_tiny_onnx
+
+
+@pytest.fixture(scope="session")
+def tiny_parts() -> Callable[[], tuple[manifest.Manifest, dict[str, bytes]]]:
+    """Factory of (manifest, members), fresh copies that a test may alter before writing."""
+    made = tiny_contents()
+    return lambda: (made[0], dict(made[1]))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(
+    tmp_path_factory: pytest.TempPathFactory, tiny_parts: Callable[[], tuple[manifest.Manifest, dict[str, bytes]]]
+) -> Callable[..., Path]:
+    """Factory of bundle files: tiny_bundle(**manifest_changes) -> Path of a new file."""
+
+    def make(**changes: Any) -> Path:
+        fields, members = tiny_parts()
+        path = tmp_path_factory.mktemp("bundle") / "tiny.edgetl"
+        write_bundle(path, dataclasses.replace(fields, **changes), members)
+        return path
+
+    return make
