@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from edgetl.data.folder import Entry  # noqa: TC001  (dataclass fields are read at run time)
 from edgetl.data.samples import SPLITS, BadImage
 from edgetl.errors import DataError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from edgetl.data.folder import Entry, Listing
+    from edgetl.data.folder import Listing
 
 FEWEST_PER_CLASS = 5
 MOST_NAMED = 5
@@ -26,11 +27,13 @@ class Problem:
     Attributes:
         must: What images must be; completes "images must be …".
         images: The offending files; empty when there is no problem.
+        kept: What can be used without them.
         fix: What mends it.
     """
 
     must: str
     images: tuple[BadImage, ...]
+    kept: tuple[Entry, ...]
     fix: str
 
     def refuse(self, root: Path) -> None:
@@ -55,19 +58,24 @@ def named(words: Iterable[str]) -> str:
 
 
 def find_repeated_rows(entries: Sequence[Entry], root: Path) -> Problem:
-    """Find files listed more than once: all but the first row, or all rows if they disagree."""
+    """Find files listed more than once; the first row stays unless the rows disagree."""
     rows: dict[Path, list[Entry]] = defaultdict(list)
     for entry in entries:
         rows[entry.path].append(entry)
     images = []
+    kept = []
     for path, same in rows.items():
-        if len(same) > 1 and len({(e.label, e.split, e.group) for e in same}) > 1:
+        agree = len({(e.label, e.split, e.group, e.certainty) for e in same}) == 1
+        if agree:
+            kept.append(same[0])
+        if not agree:
             images.append(
                 BadImage(path=path, reason=f"listed {len(same)} times, with different labels, splits or groups")
             )
         elif len(same) > 1:
-            images.append(BadImage(path=path, reason=f"listed {len(same)} times"))
-    return Problem(must="listed once", images=tuple(images), fix=f"delete the repeated rows of the CSV file in {root}")
+            images.append(BadImage(path=path, reason=f"listed {len(same)} times, used once"))
+    fix = f"delete the repeated rows of the CSV file in {root}"
+    return Problem(must="listed once", images=tuple(images), kept=tuple(kept), fix=fix)
 
 
 def find_contradictions(entries: Sequence[Entry], contents: Mapping[Path, str], root: Path) -> Problem:
@@ -79,7 +87,8 @@ def find_contradictions(entries: Sequence[Entry], contents: Mapping[Path, str], 
             if other is not None:
                 reason = f"labelled {entry.label}, same content as {_below(root, other.path)}, labelled {other.label}"
                 images.append(BadImage(path=entry.path, reason=reason))
-    return Problem(must="labelled once", images=tuple(images), fix="delete the copies with the wrong label")
+    fix = "delete the copies with the wrong label"
+    return Problem(must="labelled once", images=tuple(images), kept=without(entries, images), fix=fix)
 
 
 def find_leaks(entries: Sequence[Entry], contents: Mapping[Path, str], root: Path) -> Problem:
@@ -95,7 +104,15 @@ def find_leaks(entries: Sequence[Entry], contents: Mapping[Path, str], root: Pat
             for e in same
             if e.split != kept.split
         ]
-    return Problem(must="in one split only", images=tuple(images), fix="delete the copies")
+    return Problem(
+        must="in one split only", images=tuple(images), kept=without(entries, images), fix="delete the copies"
+    )
+
+
+def without(entries: Sequence[Entry], images: Sequence[BadImage]) -> tuple[Entry, ...]:
+    """Return the entries whose files are not among `images`."""
+    out = {image.path for image in images}
+    return tuple(entry for entry in entries if entry.path not in out)
 
 
 def check_classes(listing: Listing, entries: Sequence[Entry]) -> None:

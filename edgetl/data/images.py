@@ -81,7 +81,7 @@ def _open_cached(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None
     """Return the cached tensors; None where there are none or the file is not whole."""
     try:
         images: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):  # absent; or shorter than its header says
+    except (OSError, ValueError, EOFError):  # absent; shorter than its header says; or empty
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
@@ -109,6 +109,6 @@ def _fill(
             raise DataError(f"image {sample.path}", "readable", reason, fix="check the path") from error
         if hashlib.sha256(data).hexdigest() != sample.sha256:
             raise DataError(f"image {sample.path}", "as it was when scanned", "another content", fix="start again")
-        images[index] = preprocess(decode(data, spec), spec, colour="rgb")
+        images[index] = preprocess(decode(data, spec, name=f"image {sample.path}"), spec, colour="rgb")
 
     work_through(fill, range(len(samples)), progress=progress)

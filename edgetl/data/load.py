@@ -15,6 +15,7 @@ from edgetl.data.check import (
     find_contradictions,
     find_leaks,
     find_repeated_rows,
+    without,
 )
 from edgetl.data.folder import Entry, Listing, list_folder
 from edgetl.data.pool import work_through
@@ -129,8 +130,7 @@ def _usable(
         if not skip_bad:
             problem.refuse(root)
         bad.extend(problem.images)
-        out = {image.path for image in problem.images}
-        entries[:] = [entry for entry in entries if entry.path not in out]
+        entries[:] = problem.kept
 
     settle(find_repeated_rows(entries, root))
     contents, unreadable = _scan(entries, bit_depth, progress)
@@ -165,7 +165,7 @@ def _scan(entries: Sequence[Entry], bit_depth: BitDepth, progress: Progress | No
         else:
             fix = result.fix if not images else fix
             images.append(BadImage(path=entry.path, reason=result.got))
-    return contents, Problem(must="readable", images=tuple(images), fix=fix)
+    return contents, Problem(must="readable", images=tuple(images), kept=without(entries, images), fix=fix)
 
 
 def _fill_splits(

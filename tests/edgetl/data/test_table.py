@@ -64,7 +64,10 @@ def test_list_csv_reads_the_optional_columns_and_ignores_others(table):
         ("path,label\na.png,ok\n,ok\n", "path in line 3 of .* must be given; got an empty cell"),
         ("path,label\na\0.png,ok\n", "line 2 of .* must be"),
         ("path,label,split\na.png,ok,holdout\n", "split in line 2 of .* must be train, val or test; got 'holdout'"),
-        ("path,label,split\na.png,ok,train\nb.png,ok,\n", "split in line 3 of .* must be given in every row or in none"),
+        (
+            "path,label,split\na.png,ok,train\nb.png,ok,\n",
+            "split in line 3 of .* must be given in every row or in none",
+        ),
         ("path,label,certainty\na.png,ok,0.3\n", "certainty in line 2 of .* must be from 0.5 to 1; got '0.3'"),
         ("path,label,certainty\na.png,ok,nan\n", "certainty in line 2 of .* must be from 0.5 to 1; got 'nan'"),
         ("path,label,certainty\na.png,ok,high\n", "certainty in line 2 of .* must be from 0.5 to 1; got 'high'"),
