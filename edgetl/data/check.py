@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from edgetl.data.folder import Entry  # noqa: TC001  (dataclass fields are read at run time)
+from edgetl.data.folder import Entry
 from edgetl.data.samples import SPLITS, BadImage
 from edgetl.errors import DataError
 

@@ -79,6 +79,7 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
 
     Raises:
         ShapeError: The logits are not of rank 2, or not finite.
+        UsageError: The temperature is not positive.
 
     Example:
         >>> probabilities(np.array([[0.0, 0.0]])).tolist()
@@ -90,6 +91,8 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
         raise ShapeError(
             "logits", "finite", "NaN or infinity", fix="use another variant; this one is numerically broken"
         )
+    if not temperature > 0:
+        raise UsageError("temperature", "above 0", str(temperature), fix="temperature = 1.0")
     scaled = logits.astype(np.float64) / temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probs: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
