@@ -1,8 +1,7 @@
-"""The catalogue of backbones: specs found in every module here that has a `SPECS` tuple.
+"""The catalogue of backbones: the `SPECS` tuples of the modules in `catalogue/`, found by filename.
 
-A new backbone is an entry in, or a file beside, `mobilenet.py`, `efficientnet.py`, `resnet.py`, `classic.py` and
-`transformer.py`; the contract tests discover it. Any other network of timm works as `timm/<name>`.
-Nothing here imports torch or timm until a backbone is built.
+A new backbone is an entry or a file there; the contract tests discover it. Any other network of timm works as
+`timm/<name>`. Nothing here imports torch or timm until a backbone is built.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ GENERIC_PREFIX = "timm/"
 @functools.cache
 def _catalogue() -> dict[str, BackboneSpec]:
     found: dict[str, BackboneSpec] = {}
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        for spec in getattr(importlib.import_module(f"{__name__}.{module.name}"), "SPECS", ()):
-            found[spec.name] = spec
+    for module in pkgutil.iter_modules([str(Path(__file__).parent / "catalogue")]):
+        family = importlib.import_module(f"{__name__}.catalogue.{module.name}")
+        found |= {spec.name: spec for spec in family.SPECS}
     return found
 
 

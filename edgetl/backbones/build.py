@@ -54,7 +54,7 @@ def build(
         kwargs[spec.size_argument] = image_px
     if weights is None:
         return _create(spec, num_classes=num_classes, **kwargs)
-    model = _pretrained(spec, weights, kwargs)
+    model = _pretrained(spec, weights, kwargs, keep_classifier=keep_classifier)
     width = classifier(model).out_features
     if not keep_classifier:
         model.reset_classifier(num_classes)  # type: ignore[operator]  # timm's networks all have it
@@ -93,6 +93,16 @@ def segments(spec: BackboneSpec, model: nn.Module) -> list[tuple[str, nn.Module]
     return LAYOUTS[spec.layout](model)
 
 
+def features(model: nn.Module) -> nn.Module:
+    """Wrap a network so that it returns its pooled features, (N, width), instead of logits.
+
+    The wrapper shares the network's parameters; its own `parameters()` leave the classifier out.
+    """
+    from edgetl.backbones.parts import Features
+
+    return Features(model)
+
+
 def _create(spec: BackboneSpec, **kwargs: Any) -> nn.Module:  # noqa: ANN401  (timm ships no types)
     import timm
 
@@ -100,7 +110,7 @@ def _create(spec: BackboneSpec, **kwargs: Any) -> nn.Module:  # noqa: ANN401  (t
     return model
 
 
-def _pretrained(spec: BackboneSpec, weights: Weights, kwargs: dict[str, Any]) -> nn.Module:
+def _pretrained(spec: BackboneSpec, weights: Weights, kwargs: dict[str, Any], *, keep_classifier: bool) -> nn.Module:
     """Build with every tensor of the file in place; timm's own filters resample positions and split old layouts.
 
     timm is lenient when the classifier's width differs from its record, so it is told the file's own width, and the
@@ -109,7 +119,11 @@ def _pretrained(spec: BackboneSpec, weights: Weights, kwargs: dict[str, Any]) ->
     template = _create(spec, **kwargs).state_dict()
     state = read_state(spec, weights, template)
     head = f"{spec.head}.weight"
-    width = state[head].shape[0] if head in state else template[head].shape[0]
+    if head not in state:
+        if keep_classifier:
+            raise _misfit(spec, weights, "a file without a classifier to keep")
+        state |= {k: template[k] for k in template if k.startswith(f"{spec.head}.")}  # replaced by the caller
+    width = state[head].shape[0]
     if spec.ignored_keys:  # timm loads these leniently
         _check_names(spec, weights, state, template)
     overlay = {"state_dict": state, "num_classes": width, "label_offset": 0}

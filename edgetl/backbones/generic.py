@@ -15,7 +15,10 @@ def spec_from_timm(name: str) -> BackboneSpec:
     """
     import timm.models
 
-    bare = name.split(".", maxsplit=1)[0]
+    bare, _, tag = name.partition(".")
+    known = timm.list_models(bare, pretrained=True) if timm.models.is_model(bare) else []
+    if tag and known and name not in known:
+        raise UsageError("--backbone", "a network of timm with known weights", f"'timm/{name}'", fix=f"timm/{known[0]}")
     if not timm.models.is_model(bare):
         fix = f"timm/{nearest(bare, timm.list_models())}".replace("timm/'", "'timm/") if bare else "timm/resnet18"
         raise UsageError("--backbone", "a network of timm", f"'timm/{name}'", fix=fix)

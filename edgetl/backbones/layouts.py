@@ -68,64 +68,24 @@ def inception(model: Any) -> Segments:  # noqa: ANN401
 
 
 def vit(model: Any) -> Segments:  # noqa: ANN401
-    """ViT and DeiT: patches with positions, blocks, norm with pooling."""
-    embed = _bound(
-        lambda x: model.norm_pre(
-            model.patch_drop(model._pos_embed(model.patch_embed(x)))
-        ),  # timm has no public name for it
-        model,
-        owned=("patch_embed", "patch_drop", "norm_pre", "cls_token", "reg_token", "pos_embed"),
-    )
-    tail = _bound(
-        lambda x: model.forward_head(model.norm(x), pre_logits=True),
-        model,
-        owned=("norm", "attn_pool", "fc_norm", "head_drop"),
-    )
-    return [("patch_embed", embed), *((f"blocks.{i}", block) for i, block in enumerate(model.blocks)), ("head", tail)]
+    """ViT and DeiT with one class token: patches with positions, blocks, norm with the token."""
+    from edgetl.backbones.parts import ClassToken, Embedding
+
+    blocks = [(f"blocks.{i}", block) for i, block in enumerate(model.blocks)]
+    return [("patch_embed", Embedding(model)), *blocks, ("head", ClassToken(model))]
 
 
 def whole(model: Any) -> Segments:  # noqa: ANN401
     """Any other network: one segment, so it can only be frozen or trained as a whole."""
-    classifier = model.get_classifier()
-    parts = [name for name, child in model.named_children() if classifier not in set(child.modules())]
-    inside = {id(p) for name in parts for p in getattr(model, name).parameters()} | {
-        id(p) for p in classifier.parameters()
-    }
-    segment = _bound(
-        lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
-        model,
-        owned=(*parts, *(name for name, p in model.named_parameters(recurse=False) if id(p) not in inside)),
-    )
-    # a classifier may sit inside a module with layers of its own, such as head.norm
-    for name, child in model.named_modules():
-        if name and classifier in set(child.children()):
-            for inner, part in child.named_children():
-                if part is not classifier:
-                    segment.add_module(f"{name}.{inner}".replace(".", "_"), part)
-    return [("all", segment)]
+    from edgetl.backbones.parts import Features
 
-
-def _bound(call: Callable[[Any], Any], model: Any, *, owned: tuple[str, ...]) -> nn.Module:  # noqa: ANN401
-    """Make a module that computes `call` and owns the named parts of `model`, so that it can be frozen by itself."""
-    from torch import nn
-
-    class Bound(nn.Module):
-        def forward(self, x: Any) -> Any:  # noqa: ANN401
-            return call(x)
-
-    module = Bound()
-    for name in owned:
-        part = getattr(model, name, None)
-        if part is not None:
-            setattr(module, name, part)
-    return module
+    return [("all", Features(model))]
 
 
 def _dropout(model: Any) -> nn.Module:  # noqa: ANN401
-    """Apply the network's own dropout, which is no module in timm, while the network is in training mode."""
-    from torch.nn import functional
+    from edgetl.backbones.parts import NetworkDropout
 
-    return _bound(lambda x: functional.dropout(x, model.drop_rate, training=model.training), model, owned=())
+    return NetworkDropout(model)
 
 
 LAYOUTS: dict[str, Callable[[Any], Segments]] = {
