@@ -1,0 +1,12 @@
+"""The host's commands, one file each; this table is all that `--help` reads."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "quickstart": ("edgetl.cli.quickstart", "Run the whole way once, on real solar-cell images"),
+    "finetune": ("edgetl.cli.finetune", "Adapt a backbone to a folder of part images"),
+    "export": ("edgetl.cli.export", "Write a run's model as ONNX, proven equal to the trained one"),
+    "deploy": ("edgetl.cli.deploy", "Quantize, choose by measurement and write a bundle for a target"),
+    "devices": ("edgetl.cli.devices", "List and show the device profiles"),
+    "backbones": ("edgetl.cli.backbones", "List and show the backbones"),
+}

@@ -1,0 +1,1 @@
+"""Fine-tuning: stages, schedules, freezing, heads, feature cache, checkpoints, evaluation."""

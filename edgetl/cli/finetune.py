@@ -1,0 +1,147 @@
+"""`edgetl finetune DATA --out RUN`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.config import FinetuneConfig, difference, resolve
+from edgetl.run import RunFolder, read_json, write_json
+from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import from_mapping, to_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AUGMENTATIONS = ("flip_h", "flip_v", "rotate90", "affine", "photometric", "noise")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; those not given are left to `--config` and the defaults."""
+    add = parser.add_argument
+    add(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        default=argparse.SUPPRESS,
+        help="folder of class folders, or a CSV (path, label, …)",
+    )
+    add("--out", required=True, type=Path, metavar="RUN", help="folder to write the run into")
+    add("--config", type=Path, metavar="FILE", help="TOML file with a [finetune] table; options win over it")
+    add("--resume", action="store_true", help="continue an interrupted run")
+    add("--force", action="store_true", help="replace an existing run")
+    group = parser.add_argument_group("what to compute")
+    option = _options(group)
+    option("--backbone", help="see 'edgetl backbones'; default tf_efficientnet_lite0")
+    option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
+    option("--image-size", type=int, metavar="PX", help="side of the square input; default the backbone's own")
+    option("--preset", help="fast (seconds), balanced (minutes, default) or best (up to an hour)")
+    option("--seed", type=int, help="default 0")
+    option("--defect", nargs="+", metavar="CLASS", help="the defect classes; default all but the one named ok, good, …")
+    option("--device", choices=("auto", "cpu", "cuda"), help="default auto")
+    option("--skip-bad", action="store_true", help="go on without unusable images and list them in the report")
+    option("--bit-depth", type=int, choices=(8, 10, 12, 14, 16), help="bits per channel of the camera; default 8")
+    option("--resize", choices=("stretch", "fit", "crop"), help="how images become square; default stretch")
+    option("--roi-px", nargs=4, type=int, metavar=("X", "Y", "W", "H"), help="region of interest")
+    option("--val-fraction", type=float, help="share of the training part, where DATA has no val split; default 0.15")
+    option("--test-fraction", type=float, help="share of all, where DATA has no test split; default 0.25")
+    option("--escape-cost", type=float, help="cost of an escape in units of one overkill; default 5")
+    option(
+        "--max-escape-rate",
+        type=float,
+        metavar="RATE",
+        help="instead of a cost: bound on the escape rate on validation",
+    )
+    option("--no-augment", nargs="+", choices=AUGMENTATIONS, help="augmentations that would change the label")
+    option("--data-licence", metavar="TEXT", help="licence of the images, carried into the bundle")
+
+
+def _options(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_argument's signature)
+    """Return `add_argument` with nothing as default, so that only given options reach the configuration."""
+
+    def option(name: str, **keywords: Any) -> None:  # noqa: ANN401
+        group.add_argument(name, default=argparse.SUPPRESS, **keywords)
+
+    return option
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Fine-tune; the result is the interface described in the README."""
+    given = {k: v for k, v in vars(args).items() if k in FinetuneConfig.__dataclass_fields__}
+    config = resolve(FinetuneConfig, section="finetune", file=args.config, options=given)
+    folder = prepare_folder(args.out, config, resume=args.resume, force=args.force)
+    from edgetl.finetune.pipeline import finetune
+    from edgetl.progress import Progress
+    from edgetl.report.run_report import write_run_report
+
+    progress = Progress()
+    result = finetune(config, folder, progress)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    write_run_report(folder, result)
+    keys = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "escapes", "overkill", "unsure", "confusion", "n")
+    metrics = {"val": result.val, "test": result.test, "baseline_test": result.baseline_test}
+    return {
+        "schema": "edgetl.finetune/1",
+        "run": str(args.out),
+        "backbone": result.backbone,
+        "kept": result.kept,
+        "classes": list(result.classes),
+        "defect_classes": list(result.defect_classes),
+        **{name: {key: values[key] for key in keys} for name, values in metrics.items()},
+        "seconds": result.seconds,
+        "report": str(folder.report),
+    }
+
+
+def prepare_folder(out: Path, config: FinetuneConfig, *, resume: bool, force: bool) -> RunFolder:
+    """Make the run's folder, or check that an interrupted run may be continued with this configuration.
+
+    Raises:
+        UsageError: The folder exists and neither `--resume` nor `--force` was given, or the configuration changed.
+    """
+    folder = RunFolder(out)
+    if resume:
+        if not folder.config_json.is_file():
+            raise UsageError(
+                "--resume", "used on a run that was started", f"no run in {out}", fix=f"drop --resume, or check {out}"
+            )
+        old = from_mapping(FinetuneConfig, read_json(folder.config_json), where=str(folder.config_json))
+        changed = difference(old, config)
+        if changed:
+            name, (before, after) = next(iter(changed.items()))
+            raise UsageError(
+                f"{name} on --resume",
+                f"{before!r} as when the run was started",
+                repr(after),
+                fix="the same options as before",
+            )
+        return folder
+    if out.exists():
+        if not force:
+            raise UsageError(
+                f"--out {out}", "a new folder", "an existing one", fix="--force to replace it, or --resume"
+            )
+        if not folder.config_json.is_file():
+            raise UsageError(
+                f"--out {out}", "a run, to be replaced by --force", "something else", fix="choose another folder"
+            )
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    write_json(folder.config_json, to_mapping(config))
+    return folder
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return a short table."""
+    lines = [f"{'':10}{'accuracy':>10}{'balanced':>10}{'AUROC':>8}{'escapes':>9}{'overkill':>10}{'n':>7}"]
+    for name, title in (("baseline_test", "baseline"), ("test", "kept"), ("val", "kept, val")):
+        m = result[name]
+        auroc = f"{m['auroc']:.3f}" if m["auroc"] is not None else "-"
+        lines.append(
+            f"{title:10}{m['accuracy']:>10.4f}{m['balanced_accuracy']:>10.4f}{auroc:>8}{m['escapes']:>9}{m['overkill']:>10}{m['n']:>7}"
+        )
+    total = result["seconds"]["total"]
+    lines += ["", f"kept: {result['kept']} model of {result['backbone']}, {total:.0f} s; report: {result['report']}"]
+    return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""Configuration: frozen dataclasses, filled from `edgetl.toml` and from options; options win."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import from_mapping, nearest, to_mapping
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneConfig:
+    """Everything that decides what `edgetl finetune` computes; stored in the run.
+
+    Attributes:
+        data: Folder of class folders, or a CSV file.
+        backbone: Name in the catalogue, or `timm/<name>`.
+        weights: `auto`, `none` or a path.
+        image_size: Side of the square input in pixels; None takes the backbone's own, times the preset's factor.
+        preset: Name of a preset.
+        seed: Of splits, order, augmentation, dropout and the new classifier.
+        defect: Classes that are defects; None finds the one good class by its name.
+        device: Where the trainable part runs.
+        skip_bad: Go on without unusable images.
+        bit_depth: Bits per channel that carry the picture; declared, never guessed.
+        resize: How an image is brought to the model's shape.
+        roi_px: Region of interest (x, y, width, height).
+        val_fraction: Share of the training part used for validation where the data gives no split.
+        test_fraction: Share used for the test where the data gives no split.
+        escape_cost: What an escape costs, in units of one overkill.
+        max_escape_rate: If given, the threshold keeps the escape rate on validation at or below this instead.
+        no_augment: Augmentations that would change the label of these parts.
+        data_licence: Licence of the images, carried into the bundle with the golden vectors.
+    """
+
+    data: str
+    backbone: str = "tf_efficientnet_lite0"
+    weights: str = "auto"
+    image_size: int | None = None
+    preset: str = "balanced"
+    seed: int = 0
+    defect: tuple[str, ...] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    skip_bad: bool = False
+    bit_depth: Literal[8, 10, 12, 14, 16] = 8
+    resize: Literal["stretch", "fit", "crop"] = "stretch"
+    roi_px: tuple[int, int, int, int] | None = None
+    val_fraction: float = 0.15
+    test_fraction: float = 0.25
+    escape_cost: float = 5.0
+    max_escape_rate: float | None = None
+    no_augment: tuple[Literal["flip_h", "flip_v", "rotate90", "affine", "photometric", "noise"], ...] = ()
+    data_licence: str = "not stated"
+
+    def __post_init__(self) -> None:
+        if self.escape_cost <= 0:
+            raise UsageError("--escape-cost", "above 0", str(self.escape_cost), fix="--escape-cost 5")
+        if self.max_escape_rate is not None and not 0 <= self.max_escape_rate < 1:
+            raise UsageError(
+                "--max-escape-rate", "from 0 to below 1", str(self.max_escape_rate), fix="--max-escape-rate 0.01"
+            )
+        if self.seed < 0:
+            raise UsageError("--seed", "0 or above", str(self.seed), fix="--seed 0")
+
+
+def resolve(cls: type[T], *, section: str, file: Path | None, options: dict[str, Any]) -> T:
+    """Build the configuration `cls` from a section of a TOML file and from options; options win.
+
+    Args:
+        cls: A configuration dataclass.
+        section: Table of the file, for instance `finetune`.
+        file: `edgetl.toml`, or None.
+        options: Only those that were given.
+
+    Raises:
+        UsageError: The file is missing or not TOML, or a key or value is wrong.
+    """
+    values = _read_section(file, section) if file is not None else {}
+    where = f"{file} [{section}]" if file is not None and not options else "the options"
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UsageError(
+                f"key '{key}' in {file} [{section}]", "a known key", "an unknown one", fix=nearest(key, known)
+            )
+    return from_mapping(cls, {**values, **options}, where=where)
+
+
+def difference(old: object, new: object) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two configurations of one class differ, name → (old, new)."""
+    before, after = to_mapping(old), to_mapping(new)
+    return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+
+
+def _read_section(file: Path, section: str) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"--config {file}", "a readable file", error.strerror or "an error", fix="check the path"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {file}", "valid TOML", str(error), fix="correct the file") from error
+    values = content.get(section, {})
+    if not isinstance(values, dict):
+        raise UsageError(f"[{section}] in {file}", "a table", type(values).__name__, fix=f"write [{section}]")
+    return values

@@ -1,0 +1,103 @@
+"""Features of the frozen backbone: computed once by the deployment engine and cached by all they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from edgetl.finetune.engine import FrozenTrunk
+    from edgetl.finetune.interrupt import StopFlag
+
+BATCH = 16
+
+
+def cache_dir() -> Path:
+    """Return where caches live: `$EDGETL_CACHE`, else `edgetl` below the user's cache folder."""
+    chosen = os.environ.get("EDGETL_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgetl"
+
+
+def feature_key(images_key: str, weights: str, backbone: str, device: str) -> str:
+    """Name a feature file by content, preprocessing, weights, engine and version, precision and instruction set.
+
+    Args:
+        images_key: Digest of image contents, their order and the preprocessing.
+        weights: SHA-256 of the pretrained weights; for random ones the seed.
+        backbone: Name of the backbone.
+        device: Type of the device the features are computed on.
+    """
+    import openvino
+    import torch
+
+    from edgetl_runtime.probe import facts
+
+    parts = {
+        "images": images_key,
+        "weights": weights,
+        "backbone": backbone,
+        "engine": f"openvino {openvino.__version__} f32" if device == "cpu" else f"torch {torch.__version__} f16",
+        "isa": [platform.machine(), *sorted(facts().cpu_flags)],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cached_features(key: str, compute: Callable[[], NDArray[np.float32]], *, n: int) -> NDArray[np.float32]:
+    """Return features (N, F) from the cache, or compute and keep them; a damaged file is computed again."""
+    path = cache_dir() / f"features-{key}.npy"
+    if path.is_file():
+        try:
+            known: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError):
+            path.unlink()
+        else:
+            if known.ndim == 2 and len(known) == n:
+                return known
+    features = compute()
+    _write(path, features)
+    return features
+
+
+def extract(
+    trunk: FrozenTrunk, images: NDArray[np.uint8], *, progress: Callable[[int, int], Any], stop: StopFlag
+) -> NDArray[np.float32]:
+    """Run images (N, H, W, 3) through a trunk that ends in pooled features.
+
+    Raises:
+        RunError: A stop was asked for.
+    """
+    parts = []
+    for start in range(0, len(images), BATCH):
+        if stop:
+            raise RunError(
+                "the run", "finished", "a stop while extracting features", fix="the same command with --resume"
+            )
+        parts.append(trunk(np.ascontiguousarray(images[start : start + BATCH])).cpu().numpy())
+        progress(min(start + BATCH, len(images)), len(images))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _write(path: Path, features: NDArray[np.float32]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            np.save(file, features, allow_pickle=False)
+        except OSError:
+            Path(file.name).unlink()
+            raise
+    Path(file.name).replace(path)

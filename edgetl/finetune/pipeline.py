@@ -1,0 +1,369 @@
+"""Fine-tuning from data to run: a baseline on frozen features, staged unfreezing, the better one kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import edgetl
+from edgetl import backbones
+from edgetl.backbones.build import build, classifier, segments
+from edgetl.backbones.weights import resolve as resolve_weights
+from edgetl.data.augment import AugmentConfig
+from edgetl.data.images import cache_key, load_images
+from edgetl.data.load import defect_classes, load_dataset
+from edgetl.finetune.engine import FrozenTrunk, Normalise, pick_device
+from edgetl.finetune.features import cached_features, extract, feature_key
+from edgetl.finetune.head import Head, class_weights, fit_head, soft_targets
+from edgetl.finetune.interrupt import StopFlag, stop_on_signals
+from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
+from edgetl.finetune.preset import Preset, read_preset
+from edgetl.finetune.store import save_weights, write_predictions, write_split
+from edgetl.metrics import calibrated_log_loss, evaluate, fit_temperature, fit_thresholds, is_defective
+from edgetl.run import Run, RunFolder
+from edgetl.versions import versions
+from edgetl_runtime.preprocess import PreprocessSpec, decode
+from edgetl_runtime.probe import facts
+from edgetl_runtime.schema import to_mapping
+from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from edgetl.backbones.spec import BackboneSpec
+    from edgetl.backbones.weights import Weights
+    from edgetl.config import FinetuneConfig
+    from edgetl.data.samples import Dataset, Sample
+    from edgetl.progress import Progress
+
+
+class Finetuning:
+    """One fine-tuning, stage by stage; the attributes are filled in the order of the stages.
+
+    Args:
+        config: What to compute.
+        folder: Where the run is written; exists and holds `config.json`.
+        progress: Shows the stages.
+    """
+
+    def __init__(self, config: FinetuneConfig, folder: RunFolder, progress: Progress) -> None:
+        self.config, self.folder, self.progress = config, folder, progress
+        self.preset: Preset = read_preset(config.preset)
+        self.spec: BackboneSpec = backbones.get(config.backbone)
+        self.device = pick_device(config.device)
+        self.seconds: dict[str, float] = {"features": 0.0, "head": 0.0, "finetune": 0.0, "total": 0.0}
+        self.epochs: list[dict[str, Any]] = []
+        self.load_before = os.getloadavg()[0]
+
+    def run(self, stop: StopFlag) -> Run:
+        """Run all stages and write the run.
+
+        Raises:
+            EdgetlError: The data, the weights or the options cannot be used, or a stop was asked for.
+        """
+        started = time.monotonic()
+        self._read_data()
+        self._build_model()
+        head = self._fit_baseline(stop)
+        baseline_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        baseline_val = head.logits(self.val_features)
+        kept_val, finetuned_val = baseline_val, None
+        if self.preset.phases:
+            finetuned_val = self._finetune(stop)
+            if calibrated_log_loss(finetuned_val, self.val.labels) < calibrated_log_loss(baseline_val, self.val.labels):
+                kept_val = finetuned_val
+            else:
+                self.progress.note(
+                    "negative transfer: fine-tuning is worse on validation than the frozen baseline, which is kept"
+                )
+                self.model.load_state_dict(baseline_state)
+        self.seconds["total"] = time.monotonic() - started
+        kept = "baseline" if kept_val is baseline_val else "finetuned"
+        return self._finish(head, kept, kept_val, baseline_val, finetuned_val)
+
+    def _read_data(self) -> None:
+        config = self.config
+        with self.progress.stage("read and check images") as advance:
+            self.data: Dataset = load_dataset(
+                Path(config.data),
+                bit_depth=config.bit_depth,
+                seed=config.seed,
+                val_fraction=config.val_fraction,
+                test_fraction=config.test_fraction,
+                skip_bad=config.skip_bad,
+                progress=advance,
+            )
+        self.defects = defect_classes(self.data.classes, config.defect)
+        if self.data.bad:
+            self.progress.note(f"{len(self.data.bad)} bad images left out; listed in the report")
+        write_split(self.folder.split_csv, self.data)
+        self.image_px = self._choose_size()
+        self.preprocess = PreprocessSpec(
+            width_px=self.image_px,
+            height_px=self.image_px,
+            resize=config.resize,
+            bit_depth=config.bit_depth,
+            roi_px=config.roi_px,
+        )
+        self.train = self._examples(self.data.split("train"), "train")
+        self.val = self._examples(self.data.split("val"), "val")
+
+    def _choose_size(self) -> int:
+        """Input size: as asked, else the backbone's own times the preset's factor, but no enlarging of the images."""
+        spec = self.spec
+        size = self.config.image_size
+        if size is None and not spec.fixed_size and self.preset.resolution > 1:
+            plain = PreprocessSpec(
+                width_px=spec.input_px, height_px=spec.input_px, bit_depth=self.config.bit_depth, decode_scale=1
+            )
+            some = self.data.split("train")[:32]
+            side = int(np.median([min(decode(s.path, plain).shape[:2]) for s in some]))
+            wanted = min(self.preset.resolution * spec.input_px, max(side, spec.input_px))
+            step = max(4, spec.step_px)
+            size = round(wanted / step) * step
+        size = size or spec.input_px
+        spec.check_size(size)
+        return size
+
+    def _examples(self, samples: tuple[Sample, ...], name: str) -> Examples:
+        with self.progress.stage(f"decode {name}") as advance:
+            images = load_images(samples, self.preprocess, cache_dir=None, progress=advance)
+        labels = np.array([s.label for s in samples], np.int64)
+        certainty = np.array([s.certainty for s in samples], np.float64)
+        return Examples(images=images, labels=labels, targets=soft_targets(labels, certainty, len(self.data.classes)))
+
+    def _build_model(self) -> None:
+        weights: Weights | None = resolve_weights(self.spec, self.config.weights)
+        torch.manual_seed(self.config.seed)
+        model = build(self.spec, num_classes=len(self.data.classes), weights=weights, image_px=self.image_px)
+        self.model: nn.Module = model.to(memory_format=torch.channels_last)
+        self.weights: dict[str, Any] = {
+            "kind": "none",
+            "sha256": f"seed {self.config.seed}",
+            "licence": "none",
+            "source": "random",
+        }
+        if weights is not None:
+            self.weights = {k: v for k, v in to_mapping(weights).items() if k != "path"}
+        self.normalise = Normalise(self.spec.mean, self.spec.std)
+        self.segments = segments(self.spec, self.model)
+        self.classifier = classifier(self.model)
+
+    def _trunk(self, layers: list[nn.Module]) -> FrozenTrunk:
+        return FrozenTrunk(layers, self.normalise, (self.image_px, self.image_px), self.device)
+
+    def _fit_baseline(self, stop: StopFlag) -> Head:
+        """Stage 1: features of the frozen backbone, a regularised head on them, put into the network."""
+        started = time.monotonic()
+        self._features_trunk: FrozenTrunk | None = None
+        train_features = self._features("train", self.train, stop)
+        self.val_features = self._features("val", self.val, stop)
+        self.seconds["features"] = time.monotonic() - started
+        started = time.monotonic()
+        self.class_weights = class_weights(self.train.labels, len(self.data.classes))
+        with self.progress.stage("fit the head"):
+            head = fit_head(
+                train_features,
+                self.train.targets,
+                self.class_weights,
+                val=self.val_features,
+                val_labels=self.val.labels,
+                seed=self.config.seed,
+            )
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.from_numpy(head.weight))
+            self.classifier.bias.copy_(torch.from_numpy(head.bias))
+        self.seconds["head"] = time.monotonic() - started
+        logits = head.logits(self.val_features)
+        self._record(
+            {
+                "phase": "baseline",
+                "val_log_loss": calibrated_log_loss(logits, self.val.labels),
+                "val_accuracy": _accuracy(logits, self.val.labels),
+            }
+        )
+        return head
+
+    def _features(self, split: str, examples: Examples, stop: StopFlag) -> NDArray[np.float32]:
+        def compute() -> NDArray[np.float32]:
+            with self.progress.stage(f"features of {split}") as advance:
+                if self._features_trunk is None:
+                    self._features_trunk = self._trunk([module for _, module in self.segments])
+                return extract(self._features_trunk, examples.images, progress=advance, stop=stop)
+
+        images_key = cache_key(self.data.split(split), self.preprocess)  # type: ignore[arg-type]
+        key = feature_key(images_key, self.weights["sha256"], self.spec.name, self.device.type)
+        return cached_features(key, compute, n=len(examples.images))
+
+    def _finetune(self, stop: StopFlag) -> NDArray[np.float32]:
+        """Stage 2: unfreeze from the top, phase by phase; return the logits of validation."""
+        started = time.monotonic()
+        augment = AugmentConfig(**dict.fromkeys(self.config.no_augment, False))
+        for index, phase in enumerate(self.preset.phases):
+            frozen, learning = split_at_depth([module for _, module in self.segments], phase.depth)
+            layers = [*learning, torch.nn.Dropout(self.preset.dropout), self.classifier]
+            with self.progress.stage(
+                f"unfreeze '{phase.name}' ({len(learning)} of {len(self.segments)} segments)"
+            ) as advance:
+                job = Job(
+                    train=self.train,
+                    val=self.val,
+                    class_weights=self.class_weights,
+                    preset=self.preset,
+                    augment=augment,
+                    seed=self.config.seed,
+                    folder=self.folder.checkpoints,
+                    report=functools.partial(self._on_training, advance),
+                    stop=stop,
+                )
+                PhaseTrainer(job, phase, index, self._trunk(frozen), layers).run()
+        self.seconds["finetune"] = time.monotonic() - started
+        return self._logits(self.val)
+
+    def _on_training(self, advance: Callable[[int, int], None], record: dict[str, Any]) -> None:
+        if "done" in record:
+            advance(record["done"] * record["images"], record["total"] * record["images"])
+            return
+        self._record(record)
+        self.progress.note(
+            f"  {record['phase']} {record['epoch']}/{record['epochs']}: train loss {record['train_loss']:.3f}, "
+            f"validation log-loss {record['val_log_loss']:.3f}, accuracy {record['val_accuracy']:.3f}"
+        )
+
+    def _record(self, record: dict[str, Any]) -> None:
+        self.epochs.append(record)
+        self.folder.append_metrics(record)
+
+    def _logits(self, examples: Examples) -> NDArray[np.float32]:
+        """Logits of the whole network, run by the deployment engine."""
+        trunk = self._trunk([*(module for _, module in self.segments), self.classifier])
+        return predict(trunk, torch.nn.Identity(), examples.images)
+
+    def _finish(
+        self,
+        head: Head,
+        kept: str,
+        val_logits: NDArray[np.float32],
+        baseline_val: NDArray[np.float32],
+        finetuned_val: NDArray[np.float32] | None,
+    ) -> Run:
+        """Calibrate on validation, look at test once, write the run."""
+        temperature, thresholds = self._calibrate(val_logits)
+        base_temperature, base_thresholds = self._calibrate(baseline_val)
+        test = self._examples(self.data.split("test"), "test")
+        test_features = self._features("test", test, StopFlag())
+        test_logits = self._logits(test) if kept == "finetuned" else head.logits(test_features)
+        save_weights(self.folder.weights, self.model)
+        run = Run(
+            edgetl_version=edgetl.__version__,
+            created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            backbone=self.spec.name,
+            image_px=self.image_px,
+            kept=kept,  # type: ignore[arg-type]
+            classes=self.data.classes,
+            defect_classes=self.defects,
+            preprocess=self.preprocess,
+            mean=self.spec.mean,
+            std=self.spec.std,
+            thresholds=thresholds,
+            temperature=temperature,
+            cost={"escape": self.config.escape_cost, "overkill": 1.0, "max_escape_rate": self.config.max_escape_rate},
+            val=self._metrics(val_logits, self.val.labels, temperature, thresholds),
+            test=self._metrics(test_logits, test.labels, temperature, thresholds),
+            baseline_val=self._metrics(baseline_val, self.val.labels, base_temperature, base_thresholds),
+            baseline_test=self._metrics(head.logits(test_features), test.labels, base_temperature, base_thresholds),
+            finetuned_val=None
+            if finetuned_val is None
+            else self._metrics(finetuned_val, self.val.labels, *self._calibrate(finetuned_val)),
+            seconds=self.seconds,
+            weights=self.weights,
+            data=self._data_facts(),
+            config=to_mapping(self.config),
+            versions=versions(),
+            conditions=self._conditions(),
+        )
+        rows = [(self.data.split("val"), val_logits), (self.data.split("test"), test_logits)]
+        write_predictions(self.folder.predictions, self.data, rows, run)
+        self.folder.write(run)
+        return run
+
+    def _calibrate(self, logits: NDArray[np.float32]) -> tuple[float, Thresholds]:
+        temperature = fit_temperature(logits, self.val.labels)
+        scores = defect_scores(probabilities(logits, temperature), self.data.classes, self.defects)
+        defective = is_defective(self.val.labels, self.data.classes, self.defects)
+        config = self.config
+        return temperature, fit_thresholds(
+            scores, defective, escape_cost=config.escape_cost, max_escape_rate=config.max_escape_rate
+        )
+
+    def _metrics(
+        self, logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float, thresholds: Thresholds
+    ) -> dict[str, Any]:
+        return evaluate(
+            logits,
+            labels,
+            classes=self.data.classes,
+            defect_classes=self.defects,
+            thresholds=thresholds,
+            temperature=temperature,
+        )
+
+    def _data_facts(self) -> dict[str, Any]:
+        counts = {
+            split: {name: sum(s.label == i for s in self.data.split(split)) for i, name in enumerate(self.data.classes)}
+            for split in ("train", "val", "test")
+        }
+        return {
+            "source": self.config.data,
+            "digest": self.data.digest,
+            "split_digest": self.data.split_digest,
+            "counts": counts,
+            "licence": self.config.data_licence,
+            "bad": [{"path": str(b.path), "reason": b.reason} for b in self.data.bad],
+        }
+
+    def _conditions(self) -> dict[str, Any]:
+        machine = dataclasses.asdict(facts())
+        keys = ("arch", "cpu", "cpu_flags", "cores", "memory_mb", "kernel", "fingerprint")
+        loads = {
+            "load_before": self.load_before,
+            "load_after": os.getloadavg()[0],
+            "torch_threads": torch.get_num_threads(),
+        }
+        return {**{k: machine[k] for k in keys}, **loads, "device": self.device.type}
+
+
+def split_at_depth(modules: list[nn.Module], depth: float) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Divide modules in running order into frozen and learning ones; at least one learns.
+
+    Args:
+        modules: In running order.
+        depth: Share that learns, counted from the top, 0 to 1.
+    """
+    cut = len(modules) - max(1, round(depth * len(modules)))
+    return modules[:cut], modules[cut:]
+
+
+def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def finetune(config: FinetuneConfig, folder: RunFolder, progress: Progress) -> Run:
+    """Fine-tune as configured into a folder that holds `config.json`; continue from its checkpoints if there are any.
+
+    Raises:
+        EdgetlError: The data, the weights or the options cannot be used, or a stop was asked for.
+    """
+    with stop_on_signals() as stop:
+        return Finetuning(config, folder, progress).run(stop)

@@ -1,0 +1,95 @@
+"""Presets: what is trained for how long; each is one TOML file beside this module."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from importlib import resources
+
+from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import from_mapping, nearest
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One phase of staged unfreezing.
+
+    Attributes:
+        name: Shown in log, progress bar and report.
+        depth: Share of the backbone's segments that learn, counted from the top, 0 to 1.
+        megapixels: Compute budget; divided by the pixels of one epoch it gives the number of epochs.
+        epochs_min: Least number of epochs, whatever the budget.
+        epochs_max: Largest number of epochs.
+        learning_rate: Peak rate of the top layer.
+        patience: Epochs without a better validation loss until the phase ends early.
+    """
+
+    name: str
+    depth: float
+    megapixels: float
+    epochs_min: int
+    epochs_max: int
+    learning_rate: float
+    patience: int = 8
+
+    def epochs(self, *, images: int, pixels: int) -> int:
+        """Return the number of epochs for a training set of `images` images of `pixels` pixels each.
+
+        Example:
+            >>> Phase(name="p", depth=1, megapixels=100, epochs_min=2, epochs_max=9, learning_rate=1e-3).epochs(
+            ...     images=500, pixels=50_000)
+            4
+        """
+        return max(self.epochs_min, min(self.epochs_max, round(self.megapixels * 1e6 / (images * pixels))))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A named recipe of fine-tuning.
+
+    Attributes:
+        resolution: Factor on the backbone's own input size, never above the size of the images themselves.
+        feature_views: Number of label-preserving views of each training image the head is fitted on.
+        batch_size: Images per step.
+        layer_decay: Factor on the learning rate from one segment to the one below it.
+        weight_decay: Of AdamW, on weights but not on biases and normalisation.
+        dropout: Before the classifier.
+        label_smoothing: Share of the target spread over all classes.
+        ema_decay: Of the averaged weights, which are the ones evaluated and kept.
+        warmup: Share of a phase's steps in which the learning rate rises.
+    """
+
+    schema_version: int
+    description: str
+    resolution: float
+    feature_views: int
+    phases: tuple[Phase, ...]
+    batch_size: int = 16
+    layer_decay: float = 0.8
+    weight_decay: float = 0.02
+    dropout: float = 0.3
+    label_smoothing: float = 0.05
+    ema_decay: float = 0.99
+    warmup: float = 0.1
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of all presets."""
+    folder = resources.files("edgetl.finetune") / "presets"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def read_preset(name: str) -> Preset:
+    """Read the preset `name`.
+
+    Raises:
+        UsageError: There is no such preset.
+
+    Example:
+        >>> read_preset("fast").phases
+        ()
+    """
+    if name not in preset_names():
+        raise UsageError("--preset", "a known preset", f"'{name}'", fix=nearest(name, preset_names()))
+    text = (resources.files("edgetl.finetune") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return from_mapping(Preset, tomllib.loads(text), where=f"presets/{name}.toml")

@@ -1,0 +1,196 @@
+"""Metrics of a classifier and its verdicts: pure functions on numpy arrays, shared by finetune and deploy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Labels = NDArray[np.int64]
+
+
+def evaluate(
+    logits: NDArray[np.floating],
+    labels: Labels,
+    *,
+    classes: Sequence[str],
+    defect_classes: Sequence[str],
+    thresholds: Thresholds,
+    temperature: float,
+) -> dict[str, Any]:
+    """Evaluate logits against labels.
+
+    Args:
+        logits: float (N, C).
+        labels: int (N,), indices into `classes`.
+        classes: Class names in the order of the logits.
+        defect_classes: Those of them that are defects.
+        thresholds: Verdict thresholds, fitted elsewhere.
+        temperature: Fitted elsewhere.
+
+    Returns:
+        A plain mapping: accuracy, balanced_accuracy, macro_f1, auroc, ece, log_loss, escapes, overkill, unsure, n,
+        n_defect, n_good, escape_rate_upper95, per_class, confusion (rows: truth). Rates are 0 to 1; escapes,
+        overkill and unsure are counts.
+    """
+    probs = probabilities(logits, temperature)
+    predicted = probs.argmax(axis=1)
+    confusion = confusion_matrix(labels, predicted, len(classes))
+    per_class = _per_class(confusion, classes)
+    defective = is_defective(labels, classes, defect_classes)
+    defects = defect_scores(probs, classes, defect_classes)
+    words = verdicts(defects, thresholds)
+    escapes = int((defective & (words == "OK")).sum())
+    n_defect = int(defective.sum())
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "balanced_accuracy": float(np.mean([c["recall"] for c in per_class.values() if c["n"]])),
+        "macro_f1": float(np.mean([c["f1"] for c in per_class.values()])),
+        "auroc": auroc(defects, defective),
+        "ece": expected_calibration_error(probs, labels),
+        "log_loss": log_loss(probs, labels),
+        "escapes": escapes,
+        "overkill": int((~defective & (words == "NOK")).sum()),
+        "unsure": int((words == "UNSURE").sum()),
+        "n": len(labels),
+        "n_defect": n_defect,
+        "n_good": len(labels) - n_defect,
+        "escape_rate_upper95": binomial_upper(escapes, n_defect),
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+    }
+
+
+def is_defective(labels: Labels, classes: Sequence[str], defect_classes: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which labels are those of defect classes, bool (N,)."""
+    return np.isin(labels, [classes.index(name) for name in defect_classes])
+
+
+def confusion_matrix(labels: Labels, predicted: Labels, n_classes: int) -> Labels:
+    """Count (truth, prediction) pairs, int (C, C)."""
+    counts = np.zeros((n_classes, n_classes), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+def _per_class(confusion: Labels, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    result = {}
+    for i, name in enumerate(classes):
+        hits, truth, predicted = int(confusion[i, i]), int(confusion[i].sum()), int(confusion[:, i].sum())
+        precision = hits / predicted if predicted else 0.0
+        recall = hits / truth if truth else 0.0
+        f1 = 2 * hits / (truth + predicted) if truth + predicted else 0.0
+        result[name] = {"precision": precision, "recall": recall, "f1": f1, "n": truth}
+    return result
+
+
+def auroc(scores: Floats, positive: NDArray[np.bool_]) -> float | None:
+    """Area under the ROC curve of `scores` for `positive`, ties counted half; None where only one kind is present.
+
+    Example:
+        >>> auroc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
+        0.875
+    """
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if not n_positive or not n_negative:
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def log_loss(probs: Floats, labels: Labels) -> float:
+    """Mean negative log-likelihood of the true class, in nats."""
+    return float(-np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12)).mean())
+
+
+def expected_calibration_error(probs: Floats, labels: Labels, bins: int = 15) -> float:
+    """Gap between confidence and accuracy, weighted over equal-width bins (Guo et al., arXiv 1706.04599), 0 to 1."""
+    confidence = probs.max(axis=1)
+    correct = probs.argmax(axis=1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        (which == b).mean() * abs(correct[which == b].mean() - confidence[which == b].mean())
+        for b in range(bins)
+        if (which == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: Labels) -> float:
+    """Fit the softmax temperature that minimises the log-loss on validation, 0.05 to 20 (arXiv 1706.04599)."""
+    from scipy.optimize import minimize_scalar
+
+    result = minimize_scalar(
+        lambda log_t: log_loss(probabilities(logits, float(np.exp(log_t))), labels),
+        bounds=(np.log(0.05), np.log(20.0)),
+        method="bounded",
+    )
+    return float(np.exp(result.x))
+
+
+def calibrated_log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
+    """Log-loss at the best temperature: ranks models by how well they order and grade, not by how loud they are."""
+    return log_loss(probabilities(logits, fit_temperature(logits, labels)), labels)
+
+
+def fit_thresholds(
+    scores: Floats, defective: NDArray[np.bool_], *, escape_cost: float, max_escape_rate: float | None = None
+) -> Thresholds:
+    """Choose the verdict threshold on validation.
+
+    Args:
+        scores: Defect scores, float (N,), 0 to 1.
+        defective: Which parts are defective, bool (N,).
+        escape_cost: What an escape costs, in units of one overkill; the sum is minimised.
+        max_escape_rate: If given, instead: the highest threshold whose escape rate is at most this, 0 to 1.
+
+    Returns:
+        Thresholds with both sides equal (no UNSURE), in the middle of the gap between two neighbouring scores so that
+        a small numerical change flips as few parts as possible. Of several equally good gaps the widest is taken.
+
+    Example:
+        >>> fit_thresholds(np.array([0.1, 0.2, 0.8]), np.array([False, False, True]), escape_cost=5).nok_at
+        0.5
+    """
+    edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
+    cuts = (edges[:-1] + edges[1:]) / 2
+    escapes = np.array([(defective & (scores < cut)).sum() for cut in cuts])
+    overkill = np.array([(~defective & (scores >= cut)).sum() for cut in cuts])
+    if max_escape_rate is not None:
+        allowed = escapes <= np.floor(max_escape_rate * defective.sum() + 1e-9)
+        cost = np.where(allowed, overkill.astype(float), np.inf)
+    else:
+        cost = escape_cost * escapes + overkill
+    best = np.flatnonzero(cost == cost.min())
+    cut = float(cuts[best[np.diff(edges)[best].argmax()]])
+    return Thresholds(nok_at=cut, ok_below=cut)
+
+
+def binomial_upper(events: int, n: int, confidence: float = 0.95) -> float | None:
+    """Exact one-sided upper bound of a rate after `events` in `n` (Clopper and Pearson, 1934); None for n = 0.
+
+    Example:
+        >>> round(binomial_upper(0, 100), 4)
+        0.0295
+    """
+    from scipy.stats import beta
+
+    if n == 0:
+        return None
+    return 1.0 if events == n else float(beta.ppf(confidence, events + 1, n - events))
+
+
+def flips(reference: tuple[NDArray[np.str_], Labels], candidate: tuple[NDArray[np.str_], Labels]) -> NDArray[np.bool_]:
+    """Return which images differ between two models, each given as (verdicts, labels), bool (N,)."""
+    different: NDArray[np.bool_] = (reference[0] != candidate[0]) | (reference[1] != candidate[1])
+    return different

@@ -1,0 +1,144 @@
+"""The run: the folder that `finetune` writes and every later command reads.
+
+RUN/run.json              this module's `Run`
+RUN/config.json           the resolved configuration, written first: what `--resume` continues
+RUN/split.csv             every image with its split and content digest
+RUN/weights.safetensors   the whole network
+RUN/metrics.jsonl         one line per epoch and stage, written while running
+RUN/predictions.csv       every validation and test image with its scores
+RUN/report.html           for people
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgetl.errors import RunError
+from edgetl_runtime.preprocess import PreprocessSpec
+from edgetl_runtime.schema import from_mapping, to_mapping
+from edgetl_runtime.tasks.classification import Thresholds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What fine-tuning found; stored as `run.json`.
+
+    Attributes:
+        backbone: Name in the catalogue, or `timm/<name>`.
+        image_px: Side of the square input.
+        kept: Which of the two models validation preferred.
+        classes: In the order of the logits.
+        defect_classes: Those of them that are defects.
+        preprocess: From image to tensor.
+        mean: Per-channel mean of the normalisation, for values 0 to 1.
+        std: Per-channel standard deviation, likewise.
+        thresholds: Fitted on validation.
+        temperature: Fitted on validation.
+        cost: How the thresholds were chosen.
+        val: Metrics of the kept model on validation.
+        test: Metrics of the kept model on test.
+        baseline_val: Metrics of the frozen backbone with its head on validation.
+        baseline_test: The same on test.
+        finetuned_val: Metrics of the fine-tuned model on validation, also where it was not kept; None for `fast`.
+        seconds: Wall time of the stages.
+        weights: Where the pretrained weights came from, and their licence.
+        data: Path, digests, counts, licence and the images that were left out.
+        config: The resolved configuration.
+        versions: Of the packages that computed the run.
+        conditions: The machine and how busy it was.
+        test_looks: How often the test split was evaluated so far.
+    """
+
+    schema: Literal["edgetl.run/1"] = "edgetl.run/1"
+    edgetl_version: str
+    created: str
+    task: Literal["classification"] = "classification"
+    backbone: str
+    image_px: int
+    kept: Literal["baseline", "finetuned"]
+    classes: tuple[str, ...]
+    defect_classes: tuple[str, ...]
+    preprocess: PreprocessSpec
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    thresholds: Thresholds
+    temperature: float
+    cost: dict[str, Any]
+    val: dict[str, Any]
+    test: dict[str, Any]
+    baseline_val: dict[str, Any]
+    baseline_test: dict[str, Any]
+    finetuned_val: dict[str, Any] | None = None
+    seconds: dict[str, float]
+    weights: dict[str, Any]
+    data: dict[str, Any]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    conditions: dict[str, Any]
+    test_looks: int = 1
+
+
+class RunFolder:
+    """Names the files of a run and reads and writes its JSON durably."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_json = path / "run.json"
+        self.config_json = path / "config.json"
+        self.split_csv = path / "split.csv"
+        self.weights = path / "weights.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        self.predictions = path / "predictions.csv"
+        self.report = path / "report.html"
+        self.checkpoints = path / "checkpoints"
+
+    def read(self) -> Run:
+        """Read `run.json`.
+
+        Raises:
+            RunError: The folder holds no finished run, or one of another version.
+        """
+        if not self.run_json.is_file():
+            got = "an unfinished one" if self.config_json.is_file() else "no run.json"
+            fix = f"edgetl finetune DATA --out {self.path}" + (" --resume" if self.config_json.is_file() else "")
+            raise RunError(f"run {self.path}", "a finished run", got, fix=fix)
+        return from_mapping(Run, read_json(self.run_json), where=str(self.run_json), error=RunError)
+
+    def write(self, run: Run) -> None:
+        """Write `run.json`; its presence says that the run is finished."""
+        write_json(self.run_json, to_mapping(run))
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON)
+    """Read a JSON file of a run.
+
+    Raises:
+        RunError: It cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            str(path), "readable JSON", f"{error!s:.80}", fix="run edgetl finetune again with --force"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  (JSON)
+    """Write a JSON file durably: temporary file, fsync, rename."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
