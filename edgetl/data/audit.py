@@ -1,0 +1,170 @@
+"""What a data set can prove, and what leaks: near-duplicates across splits, and defects needed for an escape rate."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from edgetl_runtime.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edgetl.data.samples import Sample
+
+HASH_SIDE = 16
+BLOCK = 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NearPair:
+    """Two images of different splits that look the same.
+
+    Attributes:
+        first: Index of the one, lower than `second`.
+        second: Index of the other.
+        differing_bits: Of the 256 bits of their hashes.
+    """
+
+    first: int
+    second: int
+    differing_bits: int
+
+
+def near_duplicates(
+    images: NDArray[np.uint8], samples: Sequence[Sample], *, max_differing_bits: int = 8
+) -> tuple[NearPair, ...]:
+    """Find images of different splits whose difference hashes agree nearly everywhere.
+
+    A hint, not a proof: parts photographed in a fixture look alike. Images without contrast agree with each other and
+    are passed over.
+
+    Args:
+        images: uint8 (N, height, width, 3), as `load_images` gives them.
+        samples: The N samples, in the same order.
+        max_differing_bits: Of 256.
+
+    Returns:
+        The nearest pairs first.
+
+    Raises:
+        ShapeError: Images and samples are not of the same number.
+    """
+    if len(images) != len(samples):
+        raise ShapeError(
+            "images", f"{len(samples)}, one a sample", str(len(images)), fix="pass the samples of the images"
+        )
+    bits = np.stack([difference_hash(image) for image in images]) if len(images) else np.zeros((0, 1), bool)
+    signs = np.where(bits, 1, -1).astype(np.float32)
+    flat = np.array([image.max() == image.min() for image in images], bool)
+    splits = np.array([sample.split for sample in samples])
+    pairs: list[NearPair] = []
+    for start in range(0, len(signs), BLOCK):
+        # the product counts equal bits minus differing ones
+        differing = (bits.shape[1] - signs[start : start + BLOCK] @ signs.T) / 2
+        for row, second in zip(*np.nonzero(differing <= max_differing_bits), strict=True):
+            first = start + int(row)
+            if first < second and splits[first] != splits[second] and not (flat[first] or flat[second]):
+                pairs.append(NearPair(first=first, second=int(second), differing_bits=int(differing[row, second])))
+    return tuple(sorted(pairs, key=lambda pair: (pair.differing_bits, pair.first, pair.second)))
+
+
+def difference_hash(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return 256 bits: whether each of 16x16 areas is brighter than its right neighbour.
+
+    Args:
+        image: uint8 (height, width, 3).
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = np.asarray(cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA))
+    bits: NDArray[np.bool_] = (small[:, :-1] > small[:, 1:]).ravel()
+    return bits
+
+
+def defects_needed(max_escape_rate: float, *, escapes: int = 0, confidence: float = 0.95) -> int:
+    """Return how many defective test images are needed to claim an escape rate.
+
+    With no escape this is the rule of three: about 3 / rate at 95 %.
+
+    Args:
+        max_escape_rate: The rate to claim, between 0 and 1.
+        escapes: Number of escapes the claim must bear.
+        confidence: Of the one-sided claim, between 0 and 1.
+
+    Raises:
+        UsageError: An argument is out of range.
+
+    Example:
+        >>> defects_needed(0.01), defects_needed(0.01, escapes=1)
+        (299, 473)
+    """
+    _check_share("max_escape_rate", max_escape_rate)
+    few, enough = escapes, escapes + 1
+    while escape_rate_bound(escapes, enough, confidence=confidence) > max_escape_rate:
+        few, enough = enough, enough * 2
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if escape_rate_bound(escapes, middle, confidence=confidence) > max_escape_rate:
+            few = middle
+        else:
+            enough = middle
+    return enough
+
+
+def escape_rate_bound(escapes: int, defects: int, *, confidence: float = 0.95) -> float:
+    """Return the upper bound of the escape rate that `escapes` of `defects` still allow.
+
+    Args:
+        escapes: Defective parts passed.
+        defects: Defective parts tested.
+        confidence: One-sided, between 0 and 1.
+
+    Raises:
+        UsageError: An argument is out of range.
+
+    References:
+        Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
+
+    Example:
+        >>> round(escape_rate_bound(0, 299), 4)
+        0.01
+    """
+    _check_share("confidence", confidence)
+    if not 0 <= escapes <= defects or defects < 1:
+        raise UsageError("escapes", f"from 0 to {defects} of at least 1 defect", str(escapes), fix="count again")
+    if escapes == defects:
+        return 1.0
+    low, high = escapes / defects, 1.0
+    while high - low > 1e-12:
+        rate = (low + high) / 2
+        if _at_most(escapes, defects, rate) > 1 - confidence:
+            low = rate
+        else:
+            high = rate
+    return high
+
+
+def _at_most(escapes: int, defects: int, rate: float) -> float:
+    """Return the binomial probability of at most `escapes` among `defects`, in logarithms against underflow."""
+    ways = math.lgamma(defects + 1)
+    return math.fsum(
+        math.exp(
+            ways
+            - math.lgamma(k + 1)
+            - math.lgamma(defects - k + 1)
+            + k * math.log(rate)
+            + (defects - k) * math.log1p(-rate)
+        )
+        for k in range(escapes + 1)
+    )
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise UsageError(name, "between 0 and 1", str(value), fix=f"{name} = 0.95" if name == "confidence" else "0.01")
