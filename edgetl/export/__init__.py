@@ -1,0 +1,1 @@
+"""From a trained network to ONNX, and the proof that both compute the same."""

@@ -60,6 +60,9 @@ class ExportResult:
 class Deployable(nn.Module):
     """A network that takes camera pixels: uint8 (N, height, width, 3), RGB."""
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network

@@ -110,7 +110,7 @@ def cosine(a: Logits, b: Logits) -> float:
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     products = (x * y).sum(axis=1)
     both_zero = ~x.any(axis=1) & ~y.any(axis=1)
-    values = np.divide(products, lengths, out=both_zero.astype(np.float64), where=lengths > 0)
+    values = np.where(lengths == 0, both_zero, products / np.where(lengths == 0, 1.0, lengths))
     return float(values.min(initial=1.0))
 
 

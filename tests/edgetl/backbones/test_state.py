@@ -17,14 +17,6 @@ from edgetl.errors import WeightsError
 STAGES = ((1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _file(path: Path) -> Weights:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Weights(kind="file", source=str(path), path=path, sha256=digest, licence="unknown")
