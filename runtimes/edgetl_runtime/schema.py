@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -58,7 +59,7 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Edget
     for key in mapping:
         if key not in fields:
             raise error(f"key '{key}' in {where}", "a known key", "an unknown one", fix=nearest(str(key), fields))
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in mapping:
@@ -69,6 +70,12 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Edget
         return cls(**values)
     except UsageError as fault:  # a class checks its own ranges; in a bundle they are the bundle's fault
         raise error(f"{where}: {fault.what}", fault.must, fault.got, fix=fault.fix) from fault
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the fields' types; evaluated once, because a manifest lists dozens of one class."""
+    return typing.get_type_hints(cls)
 
 
 def to_mapping(value: Any) -> Any:  # noqa: ANN401  (the inverse of from_mapping takes and gives any plain value)

@@ -9,6 +9,7 @@ import json
 import os
 import struct
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,12 @@ from edgetl_runtime.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 REGULAR = 0o100644 << 16
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -91,10 +95,10 @@ def refused(tmp_path: Path) -> Callable[[bytes, str], None]:
     def check(data: bytes, words: str) -> None:
         path = tmp_path / "x.edgetl"
         path.write_bytes(data)
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         with pytest.raises(BundleError, match=words), bundle.open_bundle(path) as opened:
             opened.verify()
-        assert len(os.listdir("/proc/self/fd")) == before, "a refused bundle must not stay open"
+        assert open_files() == before, "a refused bundle must not stay open"
 
     return check
 
@@ -204,7 +208,9 @@ def test_open_bundle_refuses_structure(
     refused(raw_zip(members, **options), words)
 
 
-def test_open_bundle_refuses_trailing_and_missing_bytes(members: list[Raw], refused: Callable[[bytes, str], None]) -> None:
+def test_open_bundle_refuses_trailing_and_missing_bytes(
+    members: list[Raw], refused: Callable[[bytes, str], None]
+) -> None:
     data = raw_zip(members)
     refused(data + b"\0", "ends with its end record")
     for length in (0, 10, 21, 22, len(data) // 2, len(data) - 1):
@@ -267,7 +273,13 @@ def test_open_bundle_refuses_a_large_manifest(members: list[Raw], refused: Calla
 def test_open_bundle_refuses_a_large_or_odd_signature(
     members: list[Raw], refused: Callable[[bytes, str], None]
 ) -> None:
-    for data in (b'{"signatures": []}' + b" " * bundle.MAX_SIGNATURE_BYTES, b"{}", b"[]", b'{"signatures": 1}', b"\xff"):
+    for data in (
+        b'{"signatures": []}' + b" " * bundle.MAX_SIGNATURE_BYTES,
+        b"{}",
+        b"[]",
+        b'{"signatures": 1}',
+        b"\xff",
+    ):
         members[1] = dataclasses.replace(members[1], data=data)
         refused(raw_zip(members), "signature.json")
 
@@ -287,7 +299,11 @@ def test_open_bundle_refuses_newer_versions(members: list[Raw], refused: Callabl
 
 def test_open_bundle_refuses_what_is_not_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, words in ((tmp_path / "pipe", "a regular file"), (tmp_path, "a regular file"), (tmp_path / "no", "No such")):
+    for path, words in (
+        (tmp_path / "pipe", "a regular file"),
+        (tmp_path, "a regular file"),
+        (tmp_path / "no", "No such"),
+    ):
         with pytest.raises(BundleError, match=words):
             bundle.open_bundle(path)
 

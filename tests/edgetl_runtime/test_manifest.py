@@ -1,0 +1,102 @@
+"""The manifest is read strictly and contradictions are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgetl_runtime import manifest
+from edgetl_runtime.errors import BundleError
+from edgetl_runtime.schema import to_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def mapping(tiny_parts: Callable[[], tuple[manifest.Manifest, dict[str, bytes]]]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(to_mapping(tiny_parts()[0])))
+    return plain
+
+
+def parse(mapping: dict[str, Any]) -> manifest.Manifest:
+    return manifest.parse(json.dumps(mapping).encode())
+
+
+def test_parse_gives_back_what_dump_wrote(
+    tiny_parts: Callable[[], tuple[manifest.Manifest, dict[str, bytes]]],
+) -> None:
+    fields = tiny_parts()[0]
+    assert manifest.parse(manifest.dump(fields)) == fields
+    assert manifest.dump(fields) == manifest.dump(manifest.parse(manifest.dump(fields)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"novelty": 1}, "unknown one"),
+        ({"classes": "bad"}, "a list"),
+        ({"classes": ["bad"]}, "at least two"),
+        ({"classes": ["bad", "bad", "ok"]}, "different"),
+        ({"defect_classes": []}, "some but not all"),
+        ({"defect_classes": ["bad", "ok"]}, "some but not all"),
+        ({"defect_classes": ["dent"]}, "some but not all"),
+        ({"chosen": "nothing"}, "the id of a variant"),
+        ({"variants": []}, "at least one"),
+        ({"task": "segmentation"}, "one of 'classification'"),
+        ({"sequence": True}, "of type int"),
+        ({"schema_version": 2}, "at most 1; got 2"),
+        ({"schema_version": "1"}, "of type int"),
+        ({"files": [{"name": "a", "size": 1, "sha256": "0"}]}, "none called 'golden/tensors.npy'"),
+    ],
+)
+def test_parse_refuses(change: dict[str, Any], words: str, mapping: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match=words):
+        parse(mapping | change)
+
+
+def test_parse_refuses_bad_ranges_inside(mapping: dict[str, Any]) -> None:
+    mapping["preprocess"]["width_px"] = 3
+    with pytest.raises(BundleError, match="from 8 to 4096"):
+        parse(mapping)
+
+
+def test_parse_refuses_twin_variants_wrong_counts_and_missing_keys(mapping: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match="with different ids"):
+        parse(mapping | {"variants": mapping["variants"] * 2})
+    with pytest.raises(BundleError, match=r"golden.count.* must be 16"):
+        parse(mapping | {"golden": mapping["golden"] | {"count": 3}})
+    del mapping["classes"]
+    with pytest.raises(BundleError, match=r"'classes' .* must be present"):
+        parse(mapping)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "JSON"),
+        (b"\xff\xfe", "JSON"),
+        (b"[1]", "a table"),
+        (b'{"a": NaN}', "finite"),
+        (b'{"a": 1, "a": 2}', "without twin keys"),
+        (b"[" * 100_000, "JSON"),
+    ],
+)
+def test_parse_refuses_bytes(data: bytes, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        manifest.parse(data)
+
+
+def test_variant_names_the_nearest(mapping: dict[str, Any]) -> None:
+    assert parse(mapping).variant("null-f32").backend == "null"
+    with pytest.raises(BundleError, match="Try: 'null-f32'"):
+        parse(mapping).variant("nul-f32")
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"), [("0.1.0", "0.1.1"), ("2025.4", "2026.4.1rc1"), ("1.9", "1.10"), ("1.23.2", "1.31.1")]
+)
+def test_version_tuple_orders(older: str, newer: str) -> None:
+    assert manifest.version_tuple(older) < manifest.version_tuple(newer)

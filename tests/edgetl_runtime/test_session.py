@@ -1,0 +1,180 @@
+"""Opening picks the right variant or says what is missing; deciding is the same for paths, bytes and arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+import edgetl_runtime
+from edgetl_runtime import backends, preprocess, probe, session
+from edgetl_runtime.errors import BackendMissingError, BundleError, ImageError, ShapeError, UsageError
+from edgetl_runtime.manifest import Requires
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgetl_runtime.manifest import Manifest
+
+    Parts = Callable[[], tuple[Manifest, dict[str, bytes]]]
+
+
+@pytest.fixture(scope="module")
+def path(tiny_bundle: Callable[..., Path]) -> Path:
+    return tiny_bundle()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def requiring(manifest: Manifest, variant_id: str, **requires: object) -> Manifest:
+    variants = tuple(
+        dataclasses.replace(v, requires=Requires(**requires)) if v.id == variant_id else v  # type: ignore[arg-type]
+        for v in manifest.variants
+    )
+    return dataclasses.replace(manifest, variants=variants)
+
+
+def test_open_is_public_and_takes_the_chosen_variant(path: Path) -> None:
+    with edgetl_runtime.open(path) as opened:
+        assert isinstance(opened, edgetl_runtime.Session)
+        assert opened.variant.id == opened.manifest.chosen == "onnxruntime-f32"
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "null"])
+def test_predict_is_equal_for_path_bytes_and_array(backend: str, path: Path, tmp_path: Path) -> None:
+    with edgetl_runtime.open(path, backend=backend) as opened:
+        data = opened.bundle.read("golden/003.png")
+        (tmp_path / "part.png").write_bytes(data)
+        array = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        decisions = [
+            opened.predict(image) for image in (data, tmp_path / "part.png", str(tmp_path / "part.png"), array)
+        ]
+        expected = opened.bundle.array(opened.variant.golden)[3]
+        scores = [list(d.scores.values()) for d in decisions]
+        assert np.abs(np.array(scores) - expected).max() < 1e-6
+        assert len({(d.label, d.verdict, d.defect_score) for d in decisions}) == 1
+
+
+def test_predict_times_every_part(path: Path) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        timings = opened.predict(opened.bundle.read("golden/000.png")).timings_ms
+    assert list(timings) == ["decode", "preprocess", "infer", "postprocess", "total"]
+    assert timings["total"] == pytest.approx(sum(v for k, v in timings.items() if k != "total"))
+    assert min(timings.values()) > 0
+
+
+def test_tensor_honours_the_declared_colour_order(tiny_bundle: Callable[..., Path]) -> None:
+    spec = preprocess.PreprocessSpec(width_px=16, height_px=16, colour="bgr")
+    with edgetl_runtime.open(tiny_bundle(preprocess=spec), backend="null") as opened:
+        red = np.zeros((16, 16, 3), np.uint8)
+        red[..., 2] = 255  # a BGR frame
+        encoded = cv2.imencode(".png", red)[1].tobytes()
+        assert opened.tensor(red)[0, 0].tolist() == opened.tensor(encoded)[0, 0].tolist() == [255, 0, 0]
+        assert opened.predict(red).scores == opened.predict(encoded).scores
+
+
+def test_infer_gives_float32_logits_of_any_batch(path: Path) -> None:
+    with edgetl_runtime.open(path) as opened:
+        tensors = opened.bundle.array("golden/tensors.npy")
+        assert opened.infer(tensors).shape == (16, 2)
+        assert opened.infer(tensors).dtype == np.float32
+        assert np.array_equal(opened.infer(tensors)[5:6], opened.infer(tensors[5:6]))
+        with pytest.raises(ShapeError, match=r"\(N, 16, 16, 3\) uint8"):
+            opened.infer(tensors[0])
+
+
+def test_predict_refuses_what_is_not_an_image(path: Path, tmp_path: Path) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        for image in (
+            b"",
+            b"not an image",
+            tmp_path / "absent.png",
+            np.zeros((4, 4, 3), np.float32),
+            np.zeros(5, np.uint8),
+        ):
+            with pytest.raises(ImageError):
+                opened.predict(image)
+
+
+def test_pick_takes_variant_and_backend(path: Path) -> None:
+    with edgetl_runtime.open(path, variant="null-f32") as opened:
+        manifest = opened.manifest
+    assert opened.variant.id == "null-f32"
+    with pytest.raises(UsageError, match=r"(?s)--variant .*'null-f32' or"):
+        session.pick(manifest, variant="nul-f32")
+    with pytest.raises(UsageError, match=r"(?s)--backend .*got 'openvin'.*'openvino' instead"):
+        session.pick(manifest, backend="openvin")
+    with pytest.raises(UsageError, match="--backend"):
+        session.pick(manifest, variant="null-f32", backend="openvino")
+
+
+def test_open_names_the_install_command_where_the_backend_is_missing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        type(backends.get("onnxruntime")), "available", lambda *_: "the package onnxruntime is not installed"
+    )
+    before = open_files()
+    with pytest.raises(BackendMissingError, match=r'pip install "edgetl-runtime\[onnxruntime\]"'):
+        edgetl_runtime.open(path)
+    assert open_files() == before
+    with caplog.at_level(logging.WARNING), edgetl_runtime.open(path, allow_fallback=True) as opened:
+        assert opened.variant.id == "openvino-f32"
+    assert "running openvino-f32 instead" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("requires", "words"),
+    [
+        ({"cpu_flags": ("made_up|other",)}, "the CPU lacks made_up|other"),
+        ({"arch": ("riscv64",)}, "it needs riscv64"),
+        ({"min_version": "99.0"}, "is older than 99.0"),
+    ],
+)
+def test_open_refuses_a_variant_whose_requirements_are_not_met(
+    requires: dict[str, object], words: str, path: Path
+) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        manifest = requiring(opened.manifest, "onnxruntime-f32", **requires)
+    with pytest.raises(BackendMissingError, match=words):
+        session.pick(manifest)
+    assert session.pick(manifest, allow_fallback=True).id == "openvino-f32"
+
+
+def test_unfit_accepts_requirements_that_are_met(path: Path) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        flags = probe.cpu_flags()[:1]
+        manifest = requiring(
+            opened.manifest, "onnxruntime-f32", cpu_flags=flags, arch=(probe.arch(),), min_version="1.0"
+        )
+    assert session.unfit(manifest.variant("onnxruntime-f32")) is None
+
+
+def test_unfit_names_a_backend_from_the_future(path: Path) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        variant = dataclasses.replace(opened.variant, backend="tensorrt_next")
+    assert session.unfit(variant) == "this edgetl-runtime has no backend tensorrt_next"
+
+
+def test_load_refuses_a_model_whose_format_the_backend_does_not_read(path: Path) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        variant = dataclasses.replace(
+            opened.manifest.variant("onnxruntime-f32"), files={"model": "models/null/model.json"}
+        )
+        with pytest.raises(BundleError, match=r"one of \.onnx"):
+            session.load(opened.bundle, variant)
+
+
+def test_load_options_always_say_the_precision(path: Path) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        variant = opened.variant
+    assert session.load_options(variant).precision == "f32"
+    assert session.load_options(dataclasses.replace(variant, precision="int8")).precision == "f32"
+    assert session.load_options(dataclasses.replace(variant, precision="bf16")).precision == "bf16"
