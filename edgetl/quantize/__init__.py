@@ -1,0 +1,1 @@
+"""Calibration images, quantization algorithms (code) and recipes (data)."""
