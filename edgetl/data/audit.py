@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edgetl.data.samples import Sample
 
 HASH_SIDE = 16
+THUMB_SIDE = 32
+LEAST_CORRELATION = 0.97  # of thumbnails; equal hashes alone are common where the background is plain
 BLOCK = 1024
 
 
@@ -40,7 +42,7 @@ class NearPair:
 def near_duplicates(
     images: NDArray[np.uint8], samples: Sequence[Sample], *, max_differing_bits: int = 8
 ) -> tuple[NearPair, ...]:
-    """Find images of different splits whose difference hashes agree nearly everywhere.
+    """Find images of different splits whose difference hashes agree nearly everywhere, and whose thumbnails correlate.
 
     A hint, not a proof: parts photographed in a fixture look alike. Images without contrast agree with each other and
     are passed over.
@@ -62,7 +64,7 @@ def near_duplicates(
         )
     bits = np.stack([difference_hash(image) for image in images]) if len(images) else np.zeros((0, 1), bool)
     signs = np.where(bits, 1, -1).astype(np.float32)
-    flat = np.array([image.max() == image.min() for image in images], bool)
+    thumbs = np.stack([_thumbnail(image) for image in images]) if len(images) else np.zeros((0, 1), np.float32)
     splits = np.array([sample.split for sample in samples])
     pairs: list[NearPair] = []
     for start in range(0, len(signs), BLOCK):
@@ -70,7 +72,11 @@ def near_duplicates(
         differing = (bits.shape[1] - signs[start : start + BLOCK] @ signs.T) / 2
         for row, second in zip(*np.nonzero(differing <= max_differing_bits), strict=True):
             first = start + int(row)
-            if first < second and splits[first] != splits[second] and not (flat[first] or flat[second]):
+            if (
+                first < second
+                and splits[first] != splits[second]
+                and thumbs[first] @ thumbs[second] >= LEAST_CORRELATION
+            ):
                 pairs.append(NearPair(first=first, second=int(second), differing_bits=int(differing[row, second])))
     return tuple(sorted(pairs, key=lambda pair: (pair.differing_bits, pair.first, pair.second)))
 
@@ -85,6 +91,15 @@ def difference_hash(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     small = np.asarray(cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA))
     bits: NDArray[np.bool_] = (small[:, :-1] > small[:, 1:]).ravel()
     return bits
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return grey levels as a vector of zero mean and unit length; of zeros where there is no contrast."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
+    levels = np.asarray(small, np.float32).ravel()
+    levels -= levels.mean()
+    return levels / max(float(np.linalg.norm(levels)), 1e-6)
 
 
 def defects_needed(max_escape_rate: float, *, escapes: int = 0, confidence: float = 0.95) -> int:

@@ -65,7 +65,7 @@ def list_folder(root: Path) -> Listing:
     """List the images below `root/<class>/` or `root/<train|val|test>/<class>/`.
 
     Class folders are searched to any depth and symbolic links are followed, each folder once. With split folders,
-    whatever lies beside them is passed over. Hidden files and folders are never looked at.
+    whatever lies beside them is only counted. Hidden files and folders are never looked at.
 
     Raises:
         DataError: A folder cannot be read, or there are no class folders with images.
@@ -76,13 +76,17 @@ def list_folder(root: Path) -> Listing:
     if splits and "train" not in splits.values():
         raise DataError(f"folder {root}", "given a train folder", f"only {_names(splits)}", fix=f"mkdir {root}/train")
     homes: list[tuple[Path, SplitName | None]] = []
+    beside: list[Path] = []
     for folder in folders:
         if folder in splits:
             homes += [(below, splits[folder]) for below in _subfolders(folder)]
         elif not splits:
             homes.append((folder, None))
+        else:
+            beside.append(folder)
     entries: list[Entry] = []
-    ignored = sum(1 for _ in _loose_files(root)) + sum(1 for s in splits for _ in _loose_files(s))
+    ignored = sum(1 for folder in (root, *splits) for _ in _loose_files(folder))
+    ignored += sum(len(images) + others for images, others in map(_walk, beside))
     for home, split in homes:
         images, others = _walk(home)
         entries += [Entry(path=path, label=home.name, split=split) for path in images]

@@ -34,9 +34,13 @@ def test_list_folder_counts_other_files_and_never_looks_at_hidden_ones(parts, im
     assert len(listing.entries) == 20
 
 
-def test_list_folder_passes_over_what_lies_beside_split_folders(split_parts, image):
+def test_list_folder_only_counts_what_lies_beside_split_folders(split_parts, image):
     image(split_parts / "unlabelled" / "a.png", 900)
-    assert list_folder(split_parts).classes == ("ok", "scratch")
+    image(split_parts / "unlabelled" / "lot 2" / "b.png", 901)
+    (split_parts / "train" / "notes.txt").write_text("x")
+    listing = list_folder(split_parts)
+    assert listing.classes == ("ok", "scratch")
+    assert listing.ignored == 3
 
 
 def test_list_folder_searches_class_folders_to_any_depth(parts, image):
