@@ -171,22 +171,31 @@ class _Walk:
     def fields(self, start: int, end: int) -> Iterator[_Field]:
         """Yield the fields between `start` and `end`; nothing may reach beyond `end`."""
         at = start
+        data = self.data
         while at < end:
             self.fields_left -= 1
             if self.fields_left < 0:
                 self.refuse(f"of at most {MAX_FIELDS} fields", "more")
-            tag, at = self.varint(at)
+            tag = data[at]
+            if tag < 0x80:  # nearly all tags and lengths are one byte: not worth a call, of which there are thousands
+                at += 1
+            else:
+                tag, at = self.varint(at)
             number, wire = tag >> 3, tag & 7
             if number == 0 or number >= 1 << 29:
                 self.refuse("a well-formed ONNX model", f"field number {number}")
             begin = at
-            if wire == 0:
+            if wire == 2:
+                if at < end and data[at] < 0x80:
+                    begin = at + 1
+                    at = begin + data[at]
+                else:
+                    length, begin = self.varint(at)
+                    at = begin + length
+            elif wire == 0:
                 at = self.varint(at)[1]
             elif wire == 1:
                 at += 8
-            elif wire == 2:
-                length, begin = self.varint(at)
-                at = begin + length
             elif wire == 5:
                 at += 4
             else:

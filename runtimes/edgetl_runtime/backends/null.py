@@ -54,7 +54,8 @@ class NullSession(base.BackendSession):
     def _logits(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         key = self.model.seed.to_bytes(8, "little", signed=True)
         digest = hashlib.shake_128(key + np.ascontiguousarray(image).tobytes()).digest(4 * self.model.classes)
-        return (np.frombuffer(digest, "<u4") / np.float64(2**29) - 4).astype(np.float32)
+        logits: NDArray[np.float32] = (np.frombuffer(digest, "<u4") / np.float64(2**29) - 4).astype(np.float32)
+        return logits
 
 
 class Backend(base.Backend):
