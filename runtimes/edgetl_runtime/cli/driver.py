@@ -41,6 +41,14 @@ class Command(Protocol):
         """Return the result as text for people."""
 
 
+class _OutputLostError(Exception):
+    """Standard output could not be written to, so not even JSON can say so."""
+
+    def __init__(self, reason: OSError) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises our errors instead of exiting."""
 
@@ -71,9 +79,10 @@ def run(prog: str, table: CommandTable, argv: Sequence[str] | None, *, version: 
         return _dispatch(prog, table, arguments, version)
     except SystemExit as done:  # argparse's --help
         return int(done.code or 0)
-    except BrokenPipeError:  # the reader of our output (`| head`) has left: nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+    except _OutputLostError as lost:
+        if isinstance(lost.reason, BrokenPipeError):  # the reader of our output (`| head`) has left: nobody to tell
+            return EXIT_FAILED
+        return _fail(lost.reason, EXIT_FAILED, as_json=False, debug=debug)
     except KeyboardInterrupt as error:
         return _fail(error, EXIT_INTERRUPTED, as_json=as_json, debug=debug)
     except EdgetlError as error:
@@ -119,9 +128,12 @@ def _help(prog: str, table: CommandTable) -> str:
 
 
 def _write(text: str) -> None:
-    if text:
-        sys.stdout.write(text + "\n")
+    try:
+        sys.stdout.write(text + "\n" if text else "")
         sys.stdout.flush()
+    except OSError as error:
+        _drop_stdout()
+        raise _OutputLostError(error) from error
 
 
 def to_json(result: Mapping[str, Any]) -> str:
@@ -148,10 +160,20 @@ def _fail(error: BaseException, code: int, *, as_json: bool, debug: bool) -> int
         traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
     mapping = _error_mapping(error)
     if as_json:
-        _write(to_json({"schema": "edgetl.error/1", "error": mapping, "exit": code}))
-    else:
+        try:
+            _write(to_json({"schema": "edgetl.error/1", "error": mapping, "exit": code}))
+        except _OutputLostError:  # people still get their sentence
+            as_json = False
+    if not as_json:
         sys.stderr.write(f"{mapping['type']}: {mapping['message']}\nTry: {mapping['try']}\n")
     return code
+
+
+def _drop_stdout() -> None:
+    """Send what is still buffered nowhere, or the interpreter would fail once more when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _error_mapping(error: BaseException) -> dict[str, str]:

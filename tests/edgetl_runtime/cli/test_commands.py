@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,6 @@ from edgetl_runtime.backends.base import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,22 @@ def test_commands_of_the_table_exist_and_explain_themselves(capsys: pytest.Captu
     for name in COMMANDS:
         assert main([name, "--help"]) == 0
         assert "BUNDLE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_or_closed_standard_output_is_one_sentence(options: list[str], unbuffered: str, path: Path) -> None:
+    command = [sys.executable, "-m", "edgetl_runtime", "info", str(path), *options]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr.startswith("OSError: The disk must have room")) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_fresh_process_decides_without_host_packages(path: Path, images: Path) -> None:
