@@ -1,0 +1,50 @@
+"""verify: the bytes, and the golden vectors of every variant this machine can run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime import backends
+from edgetl_runtime.__main__ import main
+from edgetl_runtime.backends.base import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+    Run = Callable[..., tuple[int, dict[str, Any]]]
+
+
+def test_verify_reproduces_every_variant(run: Run, tiny_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, result = run("verify", str(tiny_path))
+    assert (code, result["schema"], result["signed"], result["members"]) == (0, "edgetl.verify/1", False, 24)
+    assert [(v["id"], v["ok"], v["golden"]["count"]) for v in result["variants"]] == [
+        ("onnxruntime-f32", True, 16),
+        ("openvino-f32", True, 16),
+        ("null-f32", True, 16),
+    ]
+    assert main(["verify", str(tiny_path), "--variant", "null-f32"]) == 0
+    assert "null-f32: 16 golden vectors reproduced" in capsys.readouterr().out
+
+
+def test_verify_fails_on_an_altered_byte(run: Run, tiny_path: Path, tmp_path: Path) -> None:
+    data = bytearray(tiny_path.read_bytes())
+    data[data.index(b"IHDR") + 20] ^= 1
+    (tmp_path / "x.edgetl").write_bytes(data)
+    code, result = run("verify", str(tmp_path / "x.edgetl"))
+    assert (code, result["error"]["type"]) == (1, "BundleError")
+    assert "golden/000.png" in result["error"]["message"]
+
+
+def test_verify_says_when_a_variant_or_all_cannot_run(
+    run: Run, tiny_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Backend, "available", lambda self, facts=None: f"no {self.info.name} here")
+    assert main(["verify", str(tiny_path)]) == 0
+    out = capsys.readouterr().out
+    assert "onnxruntime-f32 (chosen): not run: no onnxruntime here" in out
+    monkeypatch.setattr(type(backends.get("null")), "available", lambda *_: "no null here")
+    code, result = run("verify", str(tiny_path))
+    assert (code, result["error"]["type"]) == (4, "UnfitError")
