@@ -152,3 +152,63 @@ def tiny_bundle(
         return path
 
     return make
+
+
+def build_conv_net(*, size_px: int = 24, classes: int = 4, seed: int = 0) -> bytes:
+    """Return a mobile block in small: normalisation, conv, depthwise conv, projection, residual add, pool, Gemm."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape: int) -> np.ndarray:
+        return (rng.normal(0, 1, shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
+
+    constants = {
+        "mean": np.full((1, 3, 1, 1), 127.5, np.float32),
+        "scale": np.full((1, 3, 1, 1), 1 / 127.5, np.float32),
+        "zero": np.float32(0),
+        "six": np.float32(6),
+        "stem_w": weights(8, 3, 3, 3),
+        "depthwise_w": weights(8, 1, 3, 3),
+        "project_w": weights(8, 8, 1, 1),
+        "head_w": weights(classes, 8),
+    }
+    constants |= {name.replace("_w", "_b"): weights(len(constants[name]), 1)[:, 0] for name in list(constants)[4:]}
+    pads = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["nchw"], "transpose", perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", ["nchw", "mean"], ["centred"], "sub"),
+        helper.make_node("Mul", ["centred", "scale"], ["normal"], "mul"),
+        helper.make_node("Conv", ["normal", "stem_w", "stem_b"], ["stem"], "stem_conv", strides=[2, 2], **pads),
+        helper.make_node("Clip", ["stem", "zero", "six"], ["stem_act"], "stem_clip"),
+        helper.make_node("Conv", ["stem_act", "depthwise_w", "depthwise_b"], ["depth"], "depth_conv", group=8, **pads),
+        helper.make_node("Clip", ["depth", "zero", "six"], ["depth_act"], "depth_clip"),
+        helper.make_node("Conv", ["depth_act", "project_w", "project_b"], ["projected"], "project_conv"),
+        helper.make_node("Add", ["projected", "stem_act"], ["residual"], "residual_add"),
+        helper.make_node("Relu", ["residual"], ["out"], "relu"),
+        helper.make_node("GlobalAveragePool", ["out"], ["pooled"], "pool"),
+        helper.make_node("Flatten", ["pooled"], ["features"], "flatten"),
+        helper.make_node("Gemm", ["features", "head_w", "head_b"], ["logits"], "head", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "conv_net",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", size_px, size_px, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def conv_net() -> bytes:
+    """A tiny float ONNX model with everything a quantizer must treat rightly."""
+    return build_conv_net()
+
+
+@pytest.fixture(scope="session")
+def conv_net_images() -> np.ndarray:
+    """48 smooth random images for `conv_net`, uint8 (48, 24, 24, 3)."""
+    coarse = np.random.default_rng(1).integers(0, 256, (48, 4, 4, 3)).astype(np.uint8)
+    return np.stack([cv2.resize(image, (24, 24), interpolation=cv2.INTER_LINEAR) for image in coarse])

@@ -47,7 +47,22 @@ def quantize(
     with translated("float16"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*float16.*|.*truncated.*")  # weights below 6e-8 are rounded up
         converted = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
+    _drop_round_trips(converted, exclude)
     return graph.to_bytes(converted)
+
+
+def _drop_round_trips(proto: ModelProto, exclude: tuple[str, ...]) -> None:
+    """Connect neighbouring float32 nodes directly: the library casts to float16 and back between them."""
+    producers = graph.producer_of(proto)
+    shortcut: dict[str, str] = {}
+    for node in proto.graph.node:
+        down = producers.get(node.input[0]) if node.op_type == "Cast" and node.name not in exclude else None
+        origin = producers.get(down.input[0]) if down is not None and down.op_type == "Cast" else None
+        if down is not None and origin is not None and origin.name in exclude and down.name not in exclude:
+            shortcut[node.output[0]] = down.input[0]
+    for node in proto.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = shortcut.get(name, name)
 
 
 def _check_range(proto: ModelProto, exclude: tuple[str, ...]) -> None:

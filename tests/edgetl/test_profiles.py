@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgetl import profiles
+from edgetl_runtime.errors import UsageError
+
+GOOD = (Path(__file__).parents[2] / "devices" / "any-local.toml").read_text(encoding="utf-8")
+
+
+def write(folder: Path, text: str, name: str = "any-x.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_get_finds_by_alias():
+    assert profiles.get("jetson") == profiles.get("jetson-orin-nano")
+
+
+def test_get_names_the_nearest_when_unknown():
+    with pytest.raises(UsageError, match=r"target must be a known device; got 'jetsn'\.\nTry: 'jetson'"):
+        profiles.get("jetsn")
+
+
+def test_all_profiles_are_sorted_and_hold_the_four_targets():
+    names = [profile.name for profile in profiles.all_profiles()]
+    assert names == sorted(names)
+    assert {"local", "ipc-openvino", "ipc-onnxruntime", "jetson-orin-nano"} <= set(names)
+
+
+def test_backend_returns_none_for_one_the_device_lacks():
+    jetson = profiles.get("jetson")
+    assert jetson.backend("openvino") is None
+    assert jetson.backend("tensorrt").fast == ("int8", "f16")
+
+
+def test_latency_note_says_not_measured_on_hardware_for_a_board():
+    assert profiles.get("jetson").latency_note == "not measured on hardware"
+    assert profiles.get("local").latency_note is None
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("schema_version = 1", "schema_version = 2"), "schema_version of device profile 'local' must be 1; got 2"),
+        (('vendor = "any"', 'vendr = "any"'), "key 'vendr' in devices/any-x.toml must be a known key"),
+        (('status = "measured"', 'status = "guessed"'), "status must be one of 'measured', 'not measured'"),
+        (('fast = ["int8"]', 'fast = ["f16"]'), "fast precisions of openvino in device profile 'local' must be among"),
+        (('arch = ["any"]', "arch = []"), "arch of device profile 'local' must be at least one; got none"),
+        (('name = "local"', "name = local"), "devices/any-x.toml must be valid TOML"),
+    ],
+    ids=["schema", "key", "status", "fast", "arch", "toml"],
+)
+def test_read_refuses_with_one_sentence(tmp_path, change, sentence):
+    with pytest.raises(UsageError) as caught:
+        profiles.read(write(tmp_path, GOOD.replace(*change)))
+    assert sentence in str(caught.value)
+
+
+def test_read_refuses_a_missing_file(tmp_path):
+    with pytest.raises(UsageError, match="must be a readable file; got No such file"):
+        profiles.read(tmp_path / "absent.toml")
+
+
+def test_all_profiles_refuses_two_files_with_one_name(tmp_path):
+    write(tmp_path, GOOD, "a.toml")
+    write(tmp_path, GOOD, "b.toml")
+    with pytest.raises(UsageError, match="names and aliases of device profiles must be unique"):
+        profiles.all_profiles(tmp_path)
+
+
+def test_all_profiles_reads_the_wheels_folder_first(tmp_path, monkeypatch):
+    write(tmp_path, GOOD)
+    monkeypatch.setattr(profiles, "PLACES", (tmp_path, Path("/nonexistent")))
+    assert [profile.name for profile in profiles.all_profiles()] == ["local"]
+    monkeypatch.setattr(profiles, "PLACES", (Path("/nonexistent"),))
+    with pytest.raises(UsageError, match="must be installed"):
+        profiles.all_profiles()
