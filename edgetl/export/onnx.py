@@ -172,18 +172,32 @@ def _clean(proto: onnx.ModelProto) -> None:
 
 
 def _name_nodes(proto: onnx.ModelProto) -> tuple[str, ...]:
-    """Give every node a name that does not depend on the tracer, and the normalisation names of its own."""
-    found = tuple(node.op_type for node in proto.graph.node[: len(NORMALISATION)])
-    if found != NORMALISATION:
-        raise ExportError(
-            "the first nodes of the graph",
-            " ".join(NORMALISATION),
-            " ".join(found),
-            fix="use the pinned versions of torch and onnxscript",
-        )
+    """Give every node a name that does not depend on the tracer, the normalisation first and with names of its own."""
+    chain = _normalisation(proto)
+    chained = {node.output[0] for node in chain}
+    # transformers read N from the input's shape, which the tracer may put before the normalisation
+    ordered = [*chain, *(node for node in proto.graph.node if node.output[0] not in chained)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(ordered)
     for index, node in enumerate(proto.graph.node):
-        node.name = f"normalise/{node.op_type}" if index < len(NORMALISATION) else f"{node.op_type}_{index}"
-    return tuple(node.name for node in proto.graph.node[: len(NORMALISATION)])
+        node.name = f"normalise/{node.op_type}" if index < len(chain) else f"{node.op_type}_{index}"
+    return tuple(node.name for node in proto.graph.node[: len(chain)])
+
+
+def _normalisation(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Follow the input through the normalisation; every other operand there must be a constant."""
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    chain: list[onnx.NodeProto] = []
+    tensor = INPUT
+    for kind in NORMALISATION:
+        users = [node for node in proto.graph.node if tensor in node.input and node.op_type != "Shape"]
+        if [user.op_type for user in users] != [kind] or not constants.issuperset(users[0].input[1:]):
+            got = " ".join(user.op_type for user in (*chain, *users)) or "nothing"
+            fix = "use the pinned versions of torch and onnxscript"
+            raise ExportError("the first nodes of the graph", " ".join(NORMALISATION), got, fix=fix)
+        chain.append(users[0])
+        tensor = users[0].output[0]
+    return chain
 
 
 def _check(data: bytes, wrapped: Deployable, size_px: tuple[int, int]) -> None:
