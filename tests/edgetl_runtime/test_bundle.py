@@ -217,6 +217,18 @@ def test_open_bundle_refuses_trailing_and_missing_bytes(
         refused(data[:length], "ends with its end record|of 22 to")
 
 
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [(4, "of one part"), (6, "of one part"), (8, "of one part"), (20, "ends with its end record")],
+)
+def test_open_bundle_refuses_end_record(
+    offset: int, words: str, members: list[Raw], refused: Callable[[bytes, str], None]
+) -> None:
+    data = bytearray(raw_zip(members))
+    data[offset - 22] += 1  # disk, first disk, members on this disk, length of the comment
+    refused(bytes(data), words)
+
+
 def test_open_bundle_refuses_a_second_end_record(members: list[Raw], refused: Callable[[bytes, str], None]) -> None:
     data = raw_zip(members)
     refused(data + data[-22:], "without gaps")
