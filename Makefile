@@ -1,0 +1,51 @@
+# Set-up, tests and demo. Everything is installed inside .venv; nothing outside this folder is changed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# the first of these that starts and is new enough; PYTHON=/path/to/python chooses another
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
+
+.PHONY: help install lint test test-catalogue demo clean distclean
+
+help: ## say what can be made
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
+
+install: $(STAMP) ## create .venv with both distributions and the tested versions of everything
+
+$(STAMP): pyproject.toml runtimes/pyproject.toml constraints.txt
+	@if ! "$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null; then \
+	  echo "PYTHON must be a Python 3.11 or newer; got '$(PYTHON)'." >&2; \
+	  echo "Try: make install PYTHON=/path/to/python3.11" >&2; exit 2; fi
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV) || \
+	  { echo "Try: apt-get install python3-venv, then make install" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	  -c constraints.txt -e ./runtimes -e '.[quickstart,dev]'
+	@touch $@
+
+lint: install ## ruff and mypy, strict; the runtime for the station's Python 3.10 too
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p edgetl_runtime --python-version 3.10
+
+test: lint ## lint, then all tests
+	$(BIN)/pytest --durations=10 --durations-min=5
+
+test-catalogue: install ## export every backbone of the catalogue and prove parity (slow)
+	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py
+
+demo: install ## the whole way on real solar-cell images, results in quickstart/ (ARGS=--force to repeat)
+	$(BIN)/edgetl quickstart --out quickstart $(ARGS)
+
+clean: ## remove caches, build leftovers and the demo's results
+	rm -rf build dist runtimes/build runtimes/dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	rm -rf $(VENV)
