@@ -1,0 +1,272 @@
+"""Who may import whom, as ARCHITECTURE.md's table says: a static check in which imports inside functions count.
+
+Every rule is a function from a tree to sentences; each is run on the real tree and on a planted violation.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+STDLIB = frozenset(sys.stdlib_module_names)
+DEVICE, HOST = "edgetl_runtime", "edgetl"
+HEAVY = frozenset({"torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "tensorrt"})
+FREE_AT_START = ("cli", "config", "profiles", "errors", "progress", "versions", "__init__", "__main__")
+LIGHT = (*FREE_AT_START, "deploy", "backbones", "run", "metrics", "report")
+# rooms of the host, lowest first: an import goes down or stays; same floor means no import between them
+FLOORS = (
+    {"errors", "config", "metrics", "progress", "versions", "profiles", "__init__"},
+    {"run"},
+    {"backbones", "data", "quantize"},
+    {"finetune"},
+    {"export"},
+    {"deploy", "report"},
+    {"cli"},
+    {"__main__"},
+)
+# modules of light rooms that need a heavy library at module level, with the reason; nothing may load them early
+HEAVY_BY_NEED = {"edgetl.backbones.parts": "subclasses of torch.nn.Module cannot be written without torch"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One import statement, or a call of import_module with a literal name."""
+
+    module: str
+    line: int
+    at_module_level: bool
+    for_types_only: bool
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One source file and what it imports."""
+
+    name: str
+    path: Path
+    imports: tuple[Import, ...]
+
+    @property
+    def room(self) -> str:
+        return "__init__" if "." not in self.name else self.name.split(".")[1]
+
+    def at(self, found: Import, words: str) -> str:
+        return f"{self.path}:{found.line}: {words} {found.module}"
+
+
+def modules(root: Path, package: str) -> dict[str, Module]:
+    base = root / "runtimes" if package == DEVICE else root
+    found = {}
+    for path in sorted((base / package).rglob("*.py")):
+        name = ".".join(path.relative_to(base).with_suffix("").parts)
+        name = name.removesuffix(".__init__") if name.count(".") > 1 else name
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = tuple(_imports(tree, at_module_level=True, for_types_only=False))
+        found[name] = Module(name=name, path=path.relative_to(root), imports=imports)
+    return found
+
+
+def _imports(node: ast.AST, *, at_module_level: bool, for_types_only: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        for name in _imported(child):
+            yield Import(module=name, line=child.lineno, at_module_level=at_module_level, for_types_only=for_types_only)
+        inside_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        types_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+        yield from _imports(
+            child,
+            at_module_level=at_module_level and not inside_function,
+            for_types_only=for_types_only or types_only,
+        )
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).endswith(("import_module", "__import__")):
+        first = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return [first.value.rstrip(".")]
+    return []
+
+
+def device_core_violations(root: Path) -> Iterator[str]:
+    """The core: standard library, numpy, and OpenCV inside functions."""
+    for module in modules(root, DEVICE).values():
+        if module.name.startswith(f"{DEVICE}.backends.") and module.name != f"{DEVICE}.backends.base":
+            continue
+        for found in module.imports:
+            third_party = found.top not in STDLIB | {DEVICE, "numpy"}
+            opencv_inside = found.top == "cv2" and not found.at_module_level
+            words_for_types = found.for_types_only and found.top == "typing_extensions"
+            if third_party and not opencv_inside and not words_for_types:
+                yield module.at(found, "the runtime's core imports")
+            if found.module.startswith(f"{DEVICE}.backends.") and module.name != f"{DEVICE}.backends":
+                named = found.module.split(".")[2]
+                if (root / "runtimes" / DEVICE / "backends" / f"{named}.py").exists() and named != "base":
+                    yield module.at(found, "only backends.get() may name a backend; the core imports")
+
+
+def backend_violations(root: Path) -> Iterator[str]:
+    """A backend: the core and its own vendor's library, the latter inside functions; never another backend."""
+    for module in modules(root, DEVICE).values():
+        if not module.name.startswith(f"{DEVICE}.backends.") or module.name == f"{DEVICE}.backends.base":
+            continue
+        vendor = _vendor((root / module.path).read_text(encoding="utf-8"))
+        for found in module.imports:
+            if found.top not in STDLIB | {DEVICE, "numpy", vendor}:
+                yield module.at(found, "a backend imports")
+            if found.top == vendor and found.at_module_level and not found.for_types_only:
+                yield module.at(found, "a backend's file must load without its vendor's library; it imports")
+            if found.module.startswith(f"{DEVICE}.backends.") and found.module.split(".")[2] != "base":
+                yield module.at(found, "a backend imports another:")
+
+
+def _vendor(source: str) -> str:
+    """Return the import name in the file's BackendInfo."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.keyword) and node.arg == "module" and isinstance(node.value, ast.Constant):
+            return str(node.value.value).partition(".")[0]
+    return ""
+
+
+def device_imports_host_violations(root: Path) -> Iterator[str]:
+    """The one arrow between the installables, type hints included."""
+    for module in modules(root, DEVICE).values():
+        yield from (module.at(found, "the device imports") for found in module.imports if found.top == HOST)
+
+
+def light_room_violations(root: Path) -> Iterator[str]:
+    """Light rooms: no heavy library at module level, directly or through a module that they load."""
+    tree = modules(root, HOST)
+    for module in tree.values():
+        if module.room not in LIGHT or module.name in HEAVY_BY_NEED:
+            continue
+        banned = HEAVY if module.room not in FREE_AT_START else None
+        for chain in _loaded_chains(tree, module):
+            top = chain[-1].partition(".")[0]
+            if top in HEAVY if banned else top not in STDLIB | {HOST, DEVICE}:
+                yield f"{module.path}: loading it loads {' -> '.join(chain)}"
+
+
+def _loaded_chains(tree: dict[str, Module], start: Module) -> Iterator[list[str]]:
+    """Yield how each module outside the host is reached by imports at module level."""
+    todo, seen = [[start.name]], {start.name}
+    while todo:
+        chain = todo.pop()
+        for found in tree[chain[-1]].imports:
+            if not found.at_module_level or found.for_types_only:
+                continue
+            if found.top != HOST:
+                yield [*chain, found.module]
+                continue
+            name = next((n for n in (found.module, found.module.rpartition(".")[0]) if n in tree), None)
+            if name and name not in seen:
+                seen.add(name)
+                todo.append([*chain, name])
+
+
+def floor_violations(root: Path) -> Iterator[str]:
+    """Rooms of the host import downwards only, inside functions too, so they can be understood one by one."""
+    floor = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+    for module in modules(root, HOST).values():
+        if module.room not in floor:
+            yield f"{module.path}: room {module.room} stands on no floor of this test"
+            continue
+        for found in module.imports:
+            if found.top != HOST or found.module == "edgetl.__version__" or found.for_types_only:
+                continue
+            target = found.module.partition(".")[2].partition(".")[0]
+            if target in floor and target != module.room and floor[target] >= floor[module.room]:
+                yield module.at(found, f"{module.room} must import downwards; it imports")
+
+
+RULES: dict[str, Callable[[Path], Iterator[str]]] = {
+    "device core": device_core_violations,
+    "backend": backend_violations,
+    "device to host": device_imports_host_violations,
+    "light room": light_room_violations,
+    "floors": floor_violations,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_tree_keeps_the_rule(rule):
+    assert list(RULES[rule](ROOT)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "source", "words"),
+    [
+        ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import torch", "x.py:2: the runtime's core"),
+        ("device core", "runtimes/edgetl_runtime/x.py", "import cv2", "imports cv2"),
+        ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import onnxruntime", "imports onnxruntime"),
+        ("device core", "runtimes/edgetl_runtime/x.py", "import importlib\nimportlib.import_module('timm')", "timm"),
+        ("device core", "runtimes/edgetl_runtime/x.py", "from edgetl_runtime.backends import alpha", "may name"),
+        ("backend", "runtimes/edgetl_runtime/backends/x.py", "def f():\n    import torch", "a backend imports torch"),
+        (
+            "backend",
+            "runtimes/edgetl_runtime/backends/x.py",
+            "import vendor\nBackendInfo(module='vendor')",
+            "must load without",
+        ),
+        (
+            "backend",
+            "runtimes/edgetl_runtime/backends/x.py",
+            "from edgetl_runtime.backends.alpha import A",
+            "imports another",
+        ),
+        (
+            "device to host",
+            "runtimes/edgetl_runtime/x.py",
+            "if TYPE_CHECKING:\n    from edgetl.run import Run",
+            "x.py:2: the device imports edgetl.run.Run",
+        ),
+        ("light room", "edgetl/deploy/x.py", "import torch", "loads edgetl.deploy.x -> torch"),
+        ("light room", "edgetl/cli/x.py", "import numpy as np", "-> numpy"),
+        ("light room", "edgetl/cli/x.py", "import edgetl.data.heavy", "edgetl.data.heavy -> torch"),
+        ("light room", "edgetl/cli/x.py", "from edgetl.data.heavy import f", "edgetl.data.heavy -> torch"),
+        ("light room", "edgetl/config.py", "try:\n    import timm\nexcept ImportError:\n    pass", "-> timm"),
+        ("floors", "edgetl/data/x.py", "def f():\n    from edgetl.deploy import plan", "must import downwards"),
+        ("floors", "edgetl/finetune/x.py", "import edgetl.cli", "finetune must import downwards"),
+        ("floors", "edgetl/newroom/x.py", "", "stands on no floor"),
+    ],
+)
+def test_the_rule_fires_on_a_planted_violation(rule, file, source, words, tmp_path):
+    planted = {
+        "runtimes/edgetl_runtime/backends/alpha.py": "BackendInfo(module='vendor')\ndef f():\n    import vendor.core",
+        "runtimes/edgetl_runtime/core.py": "import numpy as np\ndef f():\n    import cv2",
+        "edgetl/data/heavy.py": "import torch",
+        "edgetl/cli/lazy.py": "def run():\n    import edgetl.data.heavy, torch",
+    }
+    for name, text in planted.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert list(RULES[rule](tmp_path)) == []
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(source)
+    found = list(RULES[rule](tmp_path))
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_every_exception_to_the_rules_is_still_needed():
+    tree = modules(ROOT, HOST)
+    for name in HEAVY_BY_NEED:
+        assert any(found.top in HEAVY and found.at_module_level for found in tree[name].imports)
+        loaders = [m for m in tree.values() if any(f.at_module_level and f.module.startswith(name) for f in m.imports)]
+        assert loaders == []
