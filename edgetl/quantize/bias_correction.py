@@ -35,6 +35,8 @@ def correct(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint
         How many biases were shifted. Layers without a bias of their own keep their error.
     """
     targets = _targets(quantized, original)
+    if not targets:
+        return 0
     means = input_means(original, images, tuple(targets))
     constants = graph.initializers(original)
     producers = graph.producer_of(quantized)

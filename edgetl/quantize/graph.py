@@ -94,6 +94,22 @@ def layers_left_float(model: ModelProto) -> tuple[str, ...]:
     )
 
 
+def own_biases(model: ModelProto) -> ModelProto:
+    """Give every layer a bias of its own, in place; exporters merge equal constants, mostly the zero ones."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    seen: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type not in LAYER_OPS or len(node.input) < 3 or node.input[2] not in tensors:
+            continue
+        shared = node.input[2]
+        if shared in seen:
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(tensors[shared])
+            copy.name = node.input[2] = _free_name(f"{node.name}/bias", seen | tensors.keys())
+        seen.add(shared)
+    return model
+
+
 def count(model: ModelProto, op_type: str) -> int:
     """Return how many nodes of one operator the graph holds."""
     return sum(node.op_type == op_type for node in model.graph.node)

@@ -65,10 +65,10 @@ def quantize(
     model: bytes, calibration: NDArray[np.uint8], *, parameters: Parameters, exclude: tuple[str, ...]
 ) -> bytes:
     """Quantize for OpenVINO; see the package docstring."""
-    original = graph.load(model)
+    original = graph.own_biases(graph.load(model))
     with _quiet_nncf() as nncf, translated("nncf_ptq", more=_nncf_errors(nncf)):
         quantized: onnx.ModelProto = nncf.quantize(
-            graph.load(model),
+            graph.own_biases(graph.load(model)),
             nncf.Dataset(calibration[: parameters.images], lambda image: {original.graph.input[0].name: image[None]}),
             **_options(nncf, parameters),
             ignored_scope=nncf.IgnoredScope(names=list(exclude)),

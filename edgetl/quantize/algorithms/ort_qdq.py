@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 USES_IMAGES = True
+# eight bits ruin these, and the library quantizes their weights along an axis they do not have
+KEPT_FLOAT = ("LayerNormalization", "InstanceNormalization", "Softmax")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +47,15 @@ def quantize(
     model: bytes, calibration: NDArray[np.uint8], *, parameters: Parameters, exclude: tuple[str, ...]
 ) -> bytes:
     """Quantize for ONNX Runtime; see the package docstring."""
-    original = graph.load(model)
+    original = graph.own_biases(graph.load(model))
+    kept = tuple(node.name for node in original.graph.node if node.op_type in KEPT_FLOAT)
     quantized = static.quantize(
         original,
         calibration[: parameters.images],
         algorithm="ort_qdq",
         activations="uint8",
         method=parameters.ranges,
-        exclude=exclude,
+        exclude=(*exclude, *kept),
         reduce_range=parameters.reduce_range,
         options={
             "CalibPercentile": parameters.percentile,

@@ -45,7 +45,7 @@ def quantize(
     model: bytes, calibration: NDArray[np.uint8], *, parameters: Parameters, exclude: tuple[str, ...]
 ) -> bytes:
     """Quantize for TensorRT; see the package docstring."""
-    original = graph.load(model)
+    original = graph.own_biases(graph.load(model))
     nodes = tuple(name for name in (*graph.layers(original), *graph.residual_adds(original)) if name not in exclude)
     quantized = static.quantize(
         original,

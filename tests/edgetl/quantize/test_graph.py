@@ -66,3 +66,15 @@ def test_to_bytes_refuses_an_invalid_graph(conv_net):
 def test_load_refuses_what_is_not_onnx(data):
     with pytest.raises(QuantizeError, match="the model must be an ONNX model with one input"):
         graph.load(data)
+
+
+def test_own_biases_separates_layers_that_share_a_constant(conv_net):
+    proto = graph.load(conv_net)
+    for node in proto.graph.node[4:9]:
+        if node.op_type == "Conv":
+            node.input[2] = "stem_b"
+    biases = [node.input[2] for node in graph.own_biases(proto).graph.node if node.op_type == "Conv"]
+    assert len(set(biases)) == 3
+    constants = graph.initializers(proto)
+    assert all((constants[name] == constants["stem_b"]).all() for name in biases)
+    onnx.checker.check_model(proto)

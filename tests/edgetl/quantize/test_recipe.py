@@ -3,10 +3,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ import pytest
 from edgetl.errors import QuantizeError
 from edgetl.quantize import recipe
 from edgetl_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    import pathlib
 
 GOOD = (recipe.FOLDER / "onnxruntime-int8.toml").read_text(encoding="utf-8")
 
