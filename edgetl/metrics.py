@@ -162,18 +162,70 @@ def fit_thresholds(
         >>> fit_thresholds(np.array([0.1, 0.2, 0.8]), np.array([False, False, True]), escape_cost=5).nok_at
         0.5
     """
-    edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
-    cuts = (edges[:-1] + edges[1:]) / 2
-    escapes = np.array([(defective & (scores < cut)).sum() for cut in cuts])
-    overkill = np.array([(~defective & (scores >= cut)).sum() for cut in cuts])
-    if max_escape_rate is not None:
-        allowed = escapes <= np.floor(max_escape_rate * defective.sum() + 1e-9)
-        cost = np.where(allowed, overkill.astype(float), np.inf)
-    else:
-        cost = escape_cost * escapes + overkill
+    edges, escapes, overkill = _cuts(scores, defective)
+    cost = _cost(escapes, overkill, int(defective.sum()), escape_cost, max_escape_rate)
     best = np.flatnonzero(cost == cost.min())
-    cut = float(cuts[best[np.diff(edges)[best].argmax()]])
+    which = best[np.diff(edges)[best].argmax()]
+    cut = float((edges[which] + edges[which + 1]) / 2)
     return Thresholds(nok_at=cut, ok_below=cut)
+
+
+def refit_thresholds(
+    scores: Floats,
+    defective: NDArray[np.bool_],
+    *,
+    near: Thresholds,
+    reference: tuple[int, int],
+    escape_cost: float,
+    max_escape_rate: float | None = None,
+) -> Thresholds:
+    """Re-fit the threshold of a candidate: at most the float model's cost, moved as little as possible.
+
+    Fitting each candidate from scratch would jump between cuts of equal cost and flip decisions for nothing.
+
+    Args:
+        scores: Defect scores of the candidate, float (N,), 0 to 1.
+        defective: Which parts are defective, bool (N,).
+        near: Thresholds of the float model.
+        reference: Escapes and overkill of the float model at `near`.
+        escape_cost: As in `fit_thresholds`.
+        max_escape_rate: As in `fit_thresholds`.
+
+    Returns:
+        `near` itself where it costs no more; else the nearest cut that does not; else the cheapest one.
+    """
+    edges, escapes, overkill = _cuts(scores, defective)
+    n_defect = int(defective.sum())
+    cost = _cost(escapes, overkill, n_defect, escape_cost, max_escape_rate)
+    allowed = float(
+        _cost(np.array([reference[0]]), np.array([reference[1]]), n_defect, escape_cost, max_escape_rate)[0]
+    )
+    here = int(np.searchsorted(edges[1:-1], near.nok_at, side="left"))
+    if cost[here] <= allowed:
+        return near
+    good = np.flatnonzero(cost <= max(allowed, cost.min()))
+    cuts = (edges[good] + edges[good + 1]) / 2
+    cut = float(cuts[np.abs(cuts - near.nok_at).argmin()])
+    return Thresholds(nok_at=cut, ok_below=cut)
+
+
+def _cuts(scores: Floats, defective: NDArray[np.bool_]) -> tuple[Floats, Labels, Labels]:
+    """Return the edges of the gaps between scores, and the escapes and overkill of a cut inside each gap."""
+    edges = np.concatenate([[0.0], np.unique(scores), [1.0]])
+    bad, good = np.sort(scores[defective]), np.sort(scores[~defective])
+    escapes = np.searchsorted(bad, edges[:-1], side="right")  # a cut above this edge lets them pass
+    escapes[0] = 0
+    overkill = len(good) - np.searchsorted(good, edges[1:], side="left")
+    return edges, escapes, overkill
+
+
+def _cost(
+    escapes: Labels, overkill: Labels, n_defect: int, escape_cost: float, max_escape_rate: float | None
+) -> Floats:
+    if max_escape_rate is None:
+        return np.asarray(escape_cost * escapes + overkill, np.float64)
+    allowed = escapes <= np.floor(max_escape_rate * n_defect + 1e-9)
+    return np.where(allowed, overkill.astype(np.float64), np.inf)
 
 
 def binomial_upper(events: int, n: int, confidence: float = 0.95) -> float | None:

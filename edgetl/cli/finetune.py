@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="continue an interrupted run")
     add("--force", action="store_true", help="replace an existing run")
     group = parser.add_argument_group("what to compute")
-    option = _options(group)
+    option = option_adder(group)
     option("--backbone", help="see 'edgetl backbones'; default tf_efficientnet_lite0")
     option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
     option("--image-size", type=int, metavar="PX", help="side of the square input; default the backbone's own")
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--data-licence", metavar="TEXT", help="licence of the images, carried into the bundle")
 
 
-def _options(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_argument's signature)
+def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_argument's signature)
     """Return `add_argument` with nothing as default, so that only given options reach the configuration."""
 
     def option(name: str, **keywords: Any) -> None:  # noqa: ANN401

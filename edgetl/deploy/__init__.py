@@ -1,0 +1,1 @@
+"""Deploying: candidates, their evaluation, the choice, the bundle."""

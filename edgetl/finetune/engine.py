@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from edgetl.export.onnx import Deployable
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,23 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
-
-
-class Normalise(torch.nn.Module):
-    """uint8 NHWC to normalised float NCHW: the first nodes of the exported graph, here for training."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map uint8 (N, H, W, 3) to float32 (N, 3, H, W)."""
-        result: Tensor = (image.to(torch.float32).permute(0, 3, 1, 2) - self.mean) * self.scale
-        return result
 
 
 def pick_device(wish: str) -> torch.device:
@@ -64,16 +48,23 @@ class FrozenTrunk:
 
     Args:
         segments: Modules in running order; an empty list gives just the normalisation.
-        normalise: The first node of the graph.
+        mean: Per-channel mean of the normalisation, for values 0 to 1.
+        std: Per-channel standard deviation, likewise.
         size_px: Input (width, height).
         device: Where the trainable part lives; results are put there.
     """
 
     def __init__(
-        self, segments: Sequence[nn.Module], normalise: Normalise, size_px: tuple[int, int], device: torch.device
+        self,
+        segments: Sequence[nn.Module],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size_px: tuple[int, int],
+        device: torch.device,
     ) -> None:
         self.device = device
-        self.module = torch.nn.Sequential(normalise, *segments).to(device).eval()
+        self.module = Deployable(torch.nn.Sequential(*segments), mean, std).to(device).eval()
         self._compiled = _compile(self.module, size_px) if segments and device.type == "cpu" else None
 
     def __call__(self, batch: NDArray[np.uint8]) -> Tensor:

@@ -57,7 +57,7 @@ def class_weights(labels: NDArray[np.int64], n_classes: int, *, unbalanced_from:
     if counts.max() < unbalanced_from * max(counts.min(), 1):
         return np.ones(n_classes, np.float32)
     weights = np.maximum(counts, 1) ** -0.5
-    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), np.float32)
 
 
 def fit_head(
@@ -99,7 +99,7 @@ def _unscaled(
     coef: NDArray[np.float64],
     intercept: NDArray[np.float64],
     mean: Floats,
-    std: Floats,
+    std: float,
     n_classes: int,
     strength: float,
 ) -> Head:

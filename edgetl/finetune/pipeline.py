@@ -20,13 +20,14 @@ from edgetl.backbones.weights import resolve as resolve_weights
 from edgetl.data.augment import AugmentConfig
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import defect_classes, load_dataset
-from edgetl.finetune.engine import FrozenTrunk, Normalise, pick_device
+from edgetl.data.split_file import write_split
+from edgetl.finetune.engine import FrozenTrunk, pick_device
 from edgetl.finetune.features import cached_features, extract, feature_key
 from edgetl.finetune.head import Head, class_weights, fit_head, soft_targets
 from edgetl.finetune.interrupt import StopFlag, stop_on_signals
 from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
 from edgetl.finetune.preset import Preset, read_preset
-from edgetl.finetune.store import save_weights, write_predictions, write_split
+from edgetl.finetune.store import save_weights, write_predictions
 from edgetl.metrics import calibrated_log_loss, evaluate, fit_temperature, fit_thresholds, is_defective
 from edgetl.run import Run, RunFolder
 from edgetl.versions import versions
@@ -156,12 +157,12 @@ class Finetuning:
         }
         if weights is not None:
             self.weights = {k: v for k, v in to_mapping(weights).items() if k != "path"}
-        self.normalise = Normalise(self.spec.mean, self.spec.std)
         self.segments = segments(self.spec, self.model)
         self.classifier = classifier(self.model)
 
     def _trunk(self, layers: list[nn.Module]) -> FrozenTrunk:
-        return FrozenTrunk(layers, self.normalise, (self.image_px, self.image_px), self.device)
+        size_px = (self.image_px, self.image_px)
+        return FrozenTrunk(layers, mean=self.spec.mean, std=self.spec.std, size_px=size_px, device=self.device)
 
     def _fit_baseline(self, stop: StopFlag) -> Head:
         """Stage 1: features of the frozen backbone, a regularised head on them, put into the network."""

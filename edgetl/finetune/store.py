@@ -1,12 +1,16 @@
-"""The files of a run beside `run.json`: the split, the weights, the predictions."""
+"""The files of a run beside `run.json`: the weights and the predictions."""
 
 from __future__ import annotations
 
 import csv
 from typing import TYPE_CHECKING
 
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
+from edgetl import backbones
+from edgetl.backbones.build import build
+from edgetl.errors import RunError
 from edgetl_runtime.tasks.classification import decide
 
 if TYPE_CHECKING:
@@ -18,19 +22,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgetl.data.samples import Dataset, Sample
-    from edgetl.run import Run
+    from edgetl.run import Run, RunFolder
 
-SPLIT_COLUMNS = ("path", "label", "split", "group", "certainty", "sha256")
 PREDICTION_COLUMNS = ("path", "split", "label", "predicted", "score", "defect_score", "verdict")
-
-
-def write_split(path: Path, data: Dataset) -> None:
-    """Write every image with its split and content digest."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(SPLIT_COLUMNS)
-        for s in data.samples:
-            writer.writerow([s.path.resolve(), data.classes[s.label], s.split, s.group or "", s.certainty, s.sha256])
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -38,6 +32,21 @@ def save_weights(path: Path, model: nn.Module) -> None:
     temporary = path.with_name(path.name + ".part")
     save_file({k: v.contiguous() for k, v in model.cpu().state_dict().items()}, temporary)
     temporary.replace(path)
+
+
+def load_model(folder: RunFolder, run: Run) -> nn.Module:
+    """Build the run's network with the run's weights, in evaluation mode.
+
+    Raises:
+        RunError: The weights are missing, damaged or of another network.
+    """
+    model = build(backbones.get(run.backbone), num_classes=len(run.classes), weights=None, image_px=run.image_px)
+    try:
+        model.load_state_dict(load_file(folder.weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        got = " ".join(str(error).split())[:200]
+        raise RunError(str(folder.weights), f"the weights of {run.backbone}", got, fix="finetune again") from error
+    return model.eval()
 
 
 def write_predictions(

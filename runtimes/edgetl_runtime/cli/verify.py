@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import UnfitError
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "signed": bool(bundle.signatures),
             "chosen": manifest.chosen,
             "variants": results,
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # peak, kernel counts in KiB
         }
 
 

@@ -1,0 +1,121 @@
+"""`edgetl deploy RUN --target T --out FILE.edgetl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.cli.finetune import option_adder
+from edgetl_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from edgetl.run import RunFolder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; those not given are left to `--config`, `--contract` and the defaults."""
+    add = parser.add_argument
+    add("run_folder", metavar="RUN", type=Path, help="folder that 'edgetl finetune' wrote")
+    add("--out", required=True, type=Path, metavar="FILE.edgetl", help="the bundle to write")
+    add("--force", action="store_true", help="replace an existing bundle")
+    add("--config", type=Path, metavar="FILE", help="TOML file with a [deploy] table; options win over it")
+    add("--contract", type=Path, metavar="FILE", help="TOML file with a [contract] table; options win over it")
+    option = option_adder(parser.add_argument_group("what to deploy"))
+    option("--target", help="device profile, see 'edgetl devices list'; default local")
+    option("--precision", choices=("f32", "bf16", "f16", "int8"), help="only this one; missing the contract is exit 3")
+    option("--line", help="product line of the bundle; default the run's name")
+    option("--golden", metavar="DIR", help="images for the golden vectors; default validation images of the run")
+    option = option_adder(parser.add_argument_group("contract"))
+    option("--max-drop-pp", type=float, help="accuracy loss against float, percentage points; default 0.5")
+    option("--max-flips-pct", type=float, help="share of changed decisions, per cent; default 2")
+    option("--max-escapes", type=int, help="default one more than the float model")
+    option("--max-overkill", type=int, help="default unlimited")
+    option("--p99-ms", type=float, help="from encoded image to decision; default unlimited")
+    option("--max-memory-mb", type=float, help="resident memory of the deciding process; default unlimited")
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Deploy; the result is the interface described in the README."""
+    from edgetl import profiles
+    from edgetl.config import resolve
+    from edgetl.deploy.contract import Contract
+    from edgetl.deploy.pipeline import DeployConfig, Deploying
+    from edgetl.progress import Progress
+    from edgetl.run import RunFolder
+
+    config = resolve(DeployConfig, section="deploy", file=args.config, options=_given(args, DeployConfig))
+    contract = resolve(Contract, section="contract", file=args.contract, options=_given(args, Contract))
+    profile = profiles.get(config.target)
+    check_out(args.out, force=args.force)
+    folder = RunFolder(args.run_folder)
+    deploying = Deploying(folder, folder.read(), profile, config, contract, Progress())
+    done = deploying.deploy(args.out, replace=args.force)
+    result = {
+        "schema": "edgetl.deploy/1",
+        "bundle": str(args.out),
+        "target": profile.name,
+        "chosen": done.chosen,
+        "confirmed": done.confirmed,
+        "candidates": [c.to_mapping() for c in done.candidates],
+        "float": done.reference,
+        "note": done.note,
+        "memory_mb": done.memory_mb,
+        "size_bytes": args.out.stat().st_size,
+        "parity": done.parity,
+    }
+    record(folder, result)
+    return result
+
+
+def record(folder: RunFolder, result: Mapping[str, Any]) -> None:
+    """Keep what a deployment found in the run, and show it in the run's report."""
+    from edgetl.report.run_report import write_run_report
+    from edgetl.run import write_json
+
+    deployments = folder.path / "deployments"
+    deployments.mkdir(exist_ok=True)
+    write_json(deployments / f"{result['target']}.json", result)
+    write_run_report(folder, folder.read())
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Refuse an output path that cannot be written, before any work is done.
+
+    Raises:
+        UsageError: It exists and `--force` was not given, or its folder does not exist.
+    """
+    if out.is_dir() or (out.exists() and not force):
+        raise UsageError(f"--out {out}", "a new file", "an existing one", fix="--force to replace it, or another name")
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"--out {out}", "in an existing folder", "a missing one", fix=f"mkdir -p {out.parent}")
+
+
+def _given(args: argparse.Namespace, cls: type[Any]) -> dict[str, Any]:
+    return {name: value for name, value in vars(args).items() if name in cls.__dataclass_fields__}
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return a table of the candidates and what shipped."""
+    header = (
+        f"{'candidate':22}{'accuracy':>9}{'drop pp':>9}{'flips':>7}{'escapes':>9}{'p50 ms':>8}{'p99 ms':>8}  verdict"
+    )
+    lines = [header]
+    for c in result["candidates"]:
+        latency = c["latency_ms"] or {}
+        p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
+        verdict = "chosen" if c["id"] == result["chosen"] else "kept the contract" if c["accepted"] else c["why"]
+        figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>9.2f}{c['flips']:>7}{c['escapes']:>9}"
+        lines.append(f"{c['id']:22}{figures}{p50:>8}{p99:>8}  {verdict}")
+    t = result["confirmed"]
+    lines += [
+        "",
+        f"validation n = {result['candidates'][0]['n']}; {result['note']}",
+        f"confirmed on test (n = {t['n']}): accuracy {t['accuracy']:.4f} (float {t['float_accuracy']:.4f}), "
+        f"escapes {t['escapes']}, overkill {t['overkill']}, flips {t['flips']}",
+        t["statement"],
+        f"{result['bundle']}: {result['size_bytes'] / 1e6:.1f} MB for {result['target']}, proven in a fresh process",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""`edgetl export RUN --out FILE.onnx`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.cli.deploy import check_out
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that 'edgetl finetune' wrote")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx", help="the file to write")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Export the run's model and prove it equal to the trained one."""
+    check_out(args.out, force=args.force)
+    from edgetl.export.run_export import export_run
+    from edgetl.progress import Progress
+    from edgetl.run import RunFolder
+
+    folder = RunFolder(args.run_folder)
+    with Progress().stage("export and prove parity"):
+        exported = export_run(folder, folder.read())
+    partial = args.out.with_name(args.out.name + ".part")
+    partial.write_bytes(exported.model)
+    partial.replace(args.out)
+    return {
+        "schema": "edgetl.export/1",
+        "model": str(args.out),
+        "size_bytes": len(exported.model),
+        "parity": exported.parity,
+    }
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return one line per engine."""
+    parity = result["parity"]
+    lines = [f"{result['model']}: {result['size_bytes'] / 1e6:.1f} MB; against torch on {parity['count']} images:"]
+    lines += [
+        f"  {e['engine']:12} largest difference of a probability {e['max_abs']:.1e}, label agreement "
+        f"{e['label_agreement']:.4f}, flips {e['flips']}"
+        for e in parity["engines"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,287 @@
+"""Candidates: made by a recipe, judged on validation, timed where this machine can run them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.deploy.contract import Contract, breaches
+from edgetl.metrics import evaluate, fit_temperature, flips, is_defective, refit_thresholds
+from edgetl_runtime import backends
+from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.manifest import Requires, VariantOptions
+from edgetl_runtime.probe import facts, lacking
+from edgetl_runtime.schema import to_mapping
+from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgetl.quantize.recipe import Recipe
+    from edgetl.run import Run
+
+    Logits = NDArray[np.float32]
+
+# whose arithmetic stands in for a backend that does not run on a build machine
+STAND_IN = {"tensorrt": "onnxruntime", "tensorrt_rtx": "onnxruntime"}
+# int8 sums saturate without these; aarch64's dot product does not (see FLAGS in edgetl_runtime.probe)
+INT8_FLAGS = "avx512_vnni|avx_vnni|asimddp"
+BF16_FLAGS = "avx512_bf16|amx_bf16|bf16"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One split as tensors.
+
+    Attributes:
+        images: uint8 (N, height, width, 3).
+        labels: int64 (N,).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One (backend, precision, threads) variant of a run's model.
+
+    Attributes:
+        id: Unique within a deployment; becomes the variant's id.
+        backend: What executes it on the target.
+        precision: Arithmetic of most of the network.
+        model: Bytes of the ONNX file.
+        options: Threads and hints.
+        requires: What a device must have.
+        evidence: What the recipe says of the model it made.
+        thresholds: Fitted on validation.
+        temperature: Fitted on validation.
+        val: Metrics on validation.
+        drop_pp: Loss of accuracy on validation against the float reference, in percentage points.
+        flips: Images of validation whose decision differs from the float reference's.
+        latency: Measured figures with conditions; None where it was not measured.
+        why: Broken terms of the contract, or why it cannot be used; empty if it is accepted.
+    """
+
+    id: str
+    backend: str
+    precision: str
+    model: bytes = dataclasses.field(repr=False)
+    options: VariantOptions
+    requires: Requires
+    evidence: dict[str, Any]
+    thresholds: Thresholds
+    temperature: float
+    val: dict[str, Any]
+    drop_pp: float
+    flips: int
+    latency: dict[str, Any] | None = None
+    why: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the contract is kept."""
+        return not self.why
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """How a backend loads it."""
+        precision = self.options.precision_hint or "f32"
+        return LoadOptions(threads=self.options.threads, hint=self.options.hint, precision=precision)
+
+    @property
+    def runs_as(self) -> str:
+        """The backend that computes it on this machine."""
+        return STAND_IN.get(self.backend, self.backend)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the candidate as `deploy --json` prints it."""
+        measured = self.latency or {}
+        return {
+            "id": self.id,
+            "backend": self.backend,
+            "precision": self.precision,
+            "threads": self.options.threads,
+            "accuracy": self.val["accuracy"],
+            "drop_pp": self.drop_pp,
+            "flips": self.flips,
+            "escapes": self.val["escapes"],
+            "overkill": self.val["overkill"],
+            "n": self.val["n"],
+            "size_bytes": len(self.model),
+            "latency_ms": {k: measured["decision_ms"][k] for k in ("p50", "p99")} if measured else None,
+            "infer_ms": {k: measured["infer_ms"][k] for k in ("p50", "p99")} if measured else None,
+            "measured_on": measured.get("measured_on", "not measured on hardware"),
+            "accepted": self.accepted,
+            "why": "; ".join(self.why),
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The float32 ONNX model at its own thresholds: what drops and flips are counted against.
+
+    Attributes:
+        val: Metrics on validation.
+        verdicts: Of validation, (N,).
+        labels: Predicted on validation, int (N,).
+        thresholds: Fitted on validation.
+        temperature: Fitted on validation.
+    """
+
+    val: dict[str, Any]
+    verdicts: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    thresholds: Thresholds
+    temperature: float
+
+
+def reference_of(run: Run, logits: Logits, labels: NDArray[np.int64]) -> Reference:
+    """Judge the float model by the thresholds of the run."""
+    words, predicted = decisions_of(run, logits, run.thresholds, run.temperature)
+    return Reference(
+        val=metrics_of(run, logits, labels, run.thresholds, run.temperature),
+        verdicts=words,
+        labels=predicted,
+        thresholds=run.thresholds,
+        temperature=run.temperature,
+    )
+
+
+def decisions_of(
+    run: Run, logits: Logits, thresholds: Thresholds, temperature: float
+) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Return the verdict and the predicted label of every row."""
+    probs = probabilities(logits, temperature)
+    return verdicts(defect_scores(probs, run.classes, run.defect_classes), thresholds), probs.argmax(axis=1)
+
+
+def metrics_of(
+    run: Run, logits: Logits, labels: NDArray[np.int64], thresholds: Thresholds, temperature: float
+) -> dict[str, Any]:
+    """Return the metrics of logits under the run's classes."""
+    return evaluate(
+        logits,
+        labels,
+        classes=run.classes,
+        defect_classes=run.defect_classes,
+        thresholds=thresholds,
+        temperature=temperature,
+    )
+
+
+def logits_of(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Logits:
+    """Run every image, one at a time as a station does, float32 (N, C)."""
+    engine = backends.get(backend)
+    with engine.load(engine.compile(model, options), options) as session:
+        return np.concatenate([session.infer(np.ascontiguousarray(image)[np.newaxis]) for image in images])
+
+
+def judge(
+    run: Run, contract: Contract, reference: Reference, labels: NDArray[np.int64], logits: Logits
+) -> dict[str, Any]:
+    """Re-fit temperature and thresholds of a candidate on validation and hold it against the contract.
+
+    Returns:
+        The fields of `Candidate` that follow: thresholds, temperature, val, drop_pp, flips, why.
+    """
+    if not np.isfinite(logits).all():
+        return _broken(reference, len(labels))
+    temperature = fit_temperature(logits, labels)
+    scores = defect_scores(probabilities(logits, temperature), run.classes, run.defect_classes)
+    thresholds = refit_thresholds(
+        scores,
+        is_defective(labels, run.classes, run.defect_classes),
+        near=reference.thresholds,
+        reference=(reference.val["escapes"], reference.val["overkill"]),
+        escape_cost=run.cost["escape"],
+        max_escape_rate=run.cost["max_escape_rate"],
+    )
+    val = metrics_of(run, logits, labels, thresholds, temperature)
+    different = flips((reference.verdicts, reference.labels), decisions_of(run, logits, thresholds, temperature))
+    drop_pp = 100 * (reference.val["accuracy"] - val["accuracy"])
+    figures = {**val, "drop_pp": drop_pp, "flips": int(different.sum())}
+    return {
+        "thresholds": thresholds,
+        "temperature": temperature,
+        "val": val,
+        "drop_pp": drop_pp,
+        "flips": int(different.sum()),
+        "why": tuple(breaches(contract, figures, reference.val["escapes"])),
+    }
+
+
+def _broken(reference: Reference, n: int) -> dict[str, Any]:
+    val = {**reference.val, "accuracy": 0.0, "escapes": reference.val["n_defect"], "overkill": 0}
+    return {
+        "thresholds": reference.thresholds,
+        "temperature": reference.temperature,
+        "val": val,
+        "drop_pp": 100 * reference.val["accuracy"],
+        "flips": n,
+        "why": ("scores are NaN or infinite",),
+    }
+
+
+def requirements(precision: str) -> Requires:
+    """Return what a CPU must have so that this precision neither saturates nor crawls."""
+    flags = {"int8": (INT8_FLAGS,), "bf16": (BF16_FLAGS,)}
+    return Requires(cpu_flags=flags.get(precision, ()))
+
+
+def unusable_here(backend: str, precision: str) -> str | None:
+    """Say why this machine cannot compute a candidate, or None."""
+    engine = backends.get(STAND_IN.get(backend, backend))
+    reason = engine.available(facts())
+    if reason is None and backend not in STAND_IN:
+        missing = lacking(requirements(precision).cpu_flags, facts().cpu_flags)
+        reason = f"this CPU lacks {', '.join(missing)}" if missing else None
+    return reason
+
+
+def make_model(recipe: Recipe, model: bytes, calibration: Any, folder: Path) -> tuple[bytes, dict[str, Any]]:  # noqa: ANN401
+    """Apply a recipe to the float model, or reuse what it made before from the same model, images and parameters.
+
+    Args:
+        recipe: From `edgetl.quantize.recipe`.
+        model: The exported float model.
+        calibration: `CalibrationSet` of the run.
+        folder: Where results are kept.
+    """
+    from edgetl.quantize.recipe import apply
+    from edgetl.versions import versions
+
+    if not recipe.uses_images and recipe.file.algorithm == "as_is":
+        return model, {"recipe": recipe.name}
+    parts = [hashlib.sha256(model).hexdigest(), calibration.digest, to_mapping(recipe.parameters), versions()]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{recipe.name}-{key}.onnx"
+    record = path.with_suffix(".json")
+    if path.is_file() and record.is_file():
+        return path.read_bytes(), json.loads(record.read_text(encoding="utf-8"))
+    made = apply(recipe, model, calibration.images)
+    evidence = {**made.evidence(), "calibration": calibration.digest, "calibration_images": len(calibration.images)}
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_bytes(made.model)
+    partial.replace(path)
+    record.write_text(json.dumps(evidence), encoding="utf-8")
+    return made.model, evidence
+
+
+def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Order the accepted candidates, best first: by measured p99, else in the order given (the profile's)."""
+    accepted = [c for c in candidates if c.accepted]
+    return sorted(accepted, key=lambda c: _p99(c) if c.latency else float("inf"))
+
+
+def _p99(candidate: Candidate) -> float:
+    measured = candidate.latency or {}
+    figure = measured["decision_ms"]
+    return float(figure["p99"] if figure["p99"] is not None else figure["max"])

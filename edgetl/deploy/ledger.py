@@ -1,0 +1,45 @@
+"""The ledger of product lines on the host: gives every bundle of a line the next sequence number."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from edgetl.errors import RunError
+from edgetl.run import read_json, write_json
+from edgetl_runtime.errors import UsageError
+
+
+def ledger_path(line: str) -> Path:
+    """Return the ledger of a line: below `$EDGETL_STATE`, else the user's state folder.
+
+    Raises:
+        UsageError: The name of the line is not plain.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", line):
+        raise UsageError("--line", "letters, digits, '.', '_' and '-', at most 64", repr(line), fix="--line screws-3")
+    state = os.environ.get("EDGETL_STATE")
+    base = Path(state) if state else Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "edgetl"
+    return base / "lines" / f"{line}.json"
+
+
+def next_sequence(line: str) -> int:
+    """Take the next number of a line; numbers are never given twice, those of failed deployments are skipped.
+
+    Raises:
+        RunError: The ledger is damaged.
+    """
+    path = ledger_path(line)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = read_json(path) if path.exists() else {"last": 0}
+        last = known.get("last") if isinstance(known, dict) else None
+        if not isinstance(last, int):
+            raise RunError(
+                f"ledger {path}", 'of the form {"last": 7}', f"{known!r:.80}", fix="restore it from a backup"
+            )
+        write_json(path, {"last": last + 1})
+    return last + 1

@@ -1,0 +1,426 @@
+"""From run to bundle: export, candidates, choice, one look at test, bundle, proof in a fresh process."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from edgetl.deploy import candidates as room
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl.deploy.candidates import Candidate, Split
+from edgetl.deploy.contract import Contract, breaches
+from edgetl.deploy.golden_vectors import GoldenSet, folder_images, pick_samples, tolerance
+from edgetl.deploy.latency import measure_candidates
+from edgetl.deploy.ledger import next_sequence
+from edgetl.deploy.plan import plan
+from edgetl.metrics import binomial_upper, flips
+from edgetl.versions import versions
+from edgetl_runtime import __version__ as runtime_version
+from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.errors import ContractError, GoldenError
+from edgetl_runtime.manifest import Cost, Manifest, VariantManifest, VariantOptions
+from edgetl_runtime.probe import facts
+from edgetl_runtime.schema import to_mapping
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgetl.data.samples import Sample
+    from edgetl.deploy.candidates import Reference
+    from edgetl.deploy.plan import PlannedCandidate
+    from edgetl.profiles import DeviceProfile
+    from edgetl.progress import Progress
+    from edgetl.run import Run, RunFolder
+
+FLOAT = LoadOptions(precision="f32")
+TIMING_IMAGES = 32
+VERIFY_TIMEOUT_S = 300
+# a fresh interpreter in which the host's packages cannot be imported: what passes here passes on a device
+FRESH = (
+    "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'timm', 'onnx', 'nncf', 'edgetl')));"
+    "from edgetl_runtime.__main__ import main; sys.argv = ['edgetl-runtime', *sys.argv[1:]]; sys.exit(main())"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DeployConfig:
+    """What `edgetl deploy` is asked for, beside the contract.
+
+    Attributes:
+        target: Name or alias of a device profile.
+        precision: Only this one, beside the float model; missing the contract with it is an error.
+        line: Product line of the bundle; None takes the name of the run's folder.
+        golden: Folder of images for the golden vectors instead of validation images.
+    """
+
+    target: str = "local"
+    precision: Literal["f32", "bf16", "f16", "int8"] | None = None
+    line: str | None = None
+    golden: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What came out.
+
+    Attributes:
+        chosen: Id of the candidate that ships.
+        confirmed: Its figures on test.
+        candidates: All that were tried, best first.
+        reference: Metrics of the float model on validation.
+        note: What a person must know about the choice.
+        memory_mb: Peak resident memory of the fresh process that decided; None where none could run a variant.
+        parity: Report of the export.
+    """
+
+    chosen: str
+    confirmed: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+    reference: dict[str, Any]
+    note: str
+    memory_mb: float | None
+    parity: dict[str, Any]
+
+
+class Deploying:
+    """One deployment, stage by stage.
+
+    Args:
+        folder: The run.
+        run: What is in it.
+        profile: The target.
+        config: What was asked for.
+        contract: What candidates must keep.
+        progress: Shows the stages.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        run: Run,
+        profile: DeviceProfile,
+        config: DeployConfig,
+        contract: Contract,
+        progress: Progress,
+    ) -> None:
+        self.folder, self.run, self.profile = folder, run, profile
+        self.config, self.contract, self.progress = config, contract, progress
+        self.planned = plan(profile, cores=facts().cores, precision=config.precision)
+
+    def deploy(self, out: Path, *, replace: bool) -> Deployment:
+        """Write the bundle.
+
+        Raises:
+            ContractError: Nothing keeps the contract, or the chosen candidate misses it on test. Nothing is written.
+            EdgetlError: The run, its images or the options cannot be used.
+        """
+        from edgetl.data.split_file import read_split
+        from edgetl.export.run_export import export_run
+
+        samples = read_split(self.folder.split_csv, self.run.classes)
+        self.samples = {name: [s for s in samples if s.split == name] for name in ("train", "val", "test")}
+        with self.progress.stage("export and prove parity"):
+            self.exported = export_run(self.folder, self.run)
+        self.val = self._split("val")
+        self.reference = self._reference()
+        tried = self._measure(self._evaluate())
+        ranked = room.rank(tried)
+        chosen = self._choose(ranked, tried)
+        confirmed = self._confirm(chosen)
+        note = self._note(chosen, tried)
+        memory_mb = self._write(out, chosen, self._float_variant(tried, chosen), tried, confirmed, replace=replace)
+        return Deployment(
+            chosen=chosen.id,
+            confirmed=confirmed,
+            candidates=(*ranked, *(c for c in tried if not c.accepted)),
+            reference=self.reference.val,
+            note=note,
+            memory_mb=memory_mb,
+            parity=self.exported.parity,
+        )
+
+    def _split(self, name: str) -> Split:
+        from edgetl.data.images import load_images
+
+        with self.progress.stage(f"decode {name}") as advance:
+            images = load_images(self.samples[name], self.run.preprocess, cache_dir=None, progress=advance)
+        return Split(images=images, labels=np.array([s.label for s in self.samples[name]], np.int64))
+
+    def _reference(self) -> Reference:
+        with self.progress.stage("float reference"):
+            logits = room.logits_of("onnxruntime", self.exported.model, FLOAT, self.val.images)
+        return room.reference_of(self.run, logits, self.val.labels)
+
+    def _evaluate(self) -> list[Candidate]:
+        """Make every planned model and judge it on validation."""
+        from edgetl.quantize.calibration import select
+
+        train = self.samples["train"]
+        labels = np.array([s.label for s in train], np.int64)
+        needs_images = any(p.recipe.uses_images for p in self.planned)
+        self.calibration = (
+            select(self._split("train").images, labels, seed=self.run.config["seed"]) if needs_images else None
+        )
+        found: list[Candidate] = []
+        for planned in self.planned:
+            found += self._evaluate_one(planned)
+        return found
+
+    def _evaluate_one(self, planned: PlannedCandidate) -> list[Candidate]:
+        name = f"{planned.backend}-{planned.precision}"
+        reason = room.unusable_here(planned.backend, planned.precision)
+        if reason is not None:
+            self.progress.note(f"{name}: left out, {reason}")
+            return []
+        with self.progress.stage(f"{name}: make and evaluate"):
+            folder = self.folder.path / "quantized"
+            model, evidence = room.make_model(planned.recipe, self.exported.model, self.calibration, folder)
+            options = VariantOptions(precision_hint=planned.recipe.file.precision_hint)
+            load = LoadOptions(precision=options.precision_hint or "f32")
+            logits = room.logits_of(room.STAND_IN.get(planned.backend, planned.backend), model, load, self.val.images)
+            judged = room.judge(self.run, self.contract, self.reference, self.val.labels, logits)
+        return [
+            Candidate(
+                id=name if threads is None else f"{name}-t{threads}",
+                backend=planned.backend,
+                precision=planned.precision,
+                model=model,
+                options=dataclasses.replace(options, threads=threads),
+                requires=room.requirements(planned.precision),
+                evidence=evidence,
+                **judged,
+            )
+            for threads in planned.threads
+        ]
+
+    def _measure(self, tried: list[Candidate]) -> list[Candidate]:
+        """Time what is accurate enough, if the target is this machine; then hold p99 against the contract."""
+        accurate = [c for c in tried if c.accepted]
+        if not self.profile.measured_here or not accurate:
+            return _one_per_model(tried)
+        encoded = [s.path.read_bytes() for s in self.samples["val"][:TIMING_IMAGES]]
+        with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
+            measured = measure_candidates(self.run, accurate, encoded, advance)
+        judged = []
+        for c in measured:
+            p99 = (c.latency or {})["decision_ms"]["p99"]
+            why = breaches(self.contract, {**c.val, "drop_pp": 0.0, "flips": 0, "p99_ms": p99}, c.val["escapes"])
+            judged.append(dataclasses.replace(c, why=tuple(w for w in why if w.startswith("p99"))))
+        return judged + _one_per_model([c for c in tried if not c.accepted])
+
+    def _choose(self, ranked: list[Candidate], tried: list[Candidate]) -> Candidate:
+        wanted = [c for c in ranked if self.config.precision in (None, c.precision)]
+        if wanted:
+            return wanted[0]
+        misses = (
+            "; ".join(f"{c.id}: {', '.join(c.why) or 'not the precision asked for'}" for c in tried)
+            or "no candidate runs here"
+        )
+        what = f"a candidate for {self.profile.name}"
+        must = "inside the contract on validation" + (f" at {self.config.precision}" if self.config.precision else "")
+        raise ContractError(what, must, misses, fix="relax --max-drop-pp, --max-flips-pct or --p99-ms, or train longer")
+
+    def _confirm(self, chosen: Candidate) -> dict[str, Any]:
+        """Look at test once: the chosen candidate against the float model, each at its own thresholds."""
+        test = self._split("test")
+        with self.progress.stage("confirm on test"):
+            float_logits = room.logits_of("onnxruntime", self.exported.model, FLOAT, test.images)
+            logits = room.logits_of(chosen.runs_as, chosen.model, chosen.load_options, test.images)
+        self.folder.write(dataclasses.replace(self.run, test_looks=self.run.test_looks + 1))
+        reference = room.reference_of(self.run, float_logits, test.labels)
+        metrics = room.metrics_of(self.run, logits, test.labels, chosen.thresholds, chosen.temperature)
+        decisions = room.decisions_of(self.run, logits, chosen.thresholds, chosen.temperature)
+        confirmed = {
+            **metrics,
+            "float_accuracy": reference.val["accuracy"],
+            "float_escapes": reference.val["escapes"],
+            "float_overkill": reference.val["overkill"],
+            "drop_pp": 100 * (reference.val["accuracy"] - metrics["accuracy"]),
+            "flips": int(flips((reference.verdicts, reference.labels), decisions).sum()),
+            "test_looks": self.run.test_looks + 1,
+        }
+        confirmed["statement"] = _statement(confirmed)
+        broken = breaches(self.contract, confirmed, reference.val["escapes"])
+        if broken:
+            raise ContractError(
+                f"the chosen candidate {chosen.id}",
+                "inside the contract on test",
+                ", ".join(broken),
+                fix="more validation images, a looser contract, or --precision f32; test is not tried twice",
+            )
+        return confirmed
+
+    def _note(self, chosen: Candidate, tried: list[Candidate]) -> str:
+        int8 = [c for c in tried if c.precision == "int8"]
+        if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
+            return f"no INT8 candidate keeps the contract ({'; '.join(int8[0].why)}): a float variant ships"
+        if not self.profile.measured_here:
+            return f"latency on {self.profile.name}: not measured on hardware; ranked by the profile's order"
+        return "chosen by measured p99 on this machine"
+
+    def _float_variant(self, tried: list[Candidate], chosen: Candidate) -> list[Candidate]:
+        """The float model beside the chosen one: a fallback, and what flips are counted against."""
+        others = [c for c in tried if c.precision == "f32" and c.id != chosen.id]
+        runnable = [c for c in others if c.runs_as == c.backend]
+        return [] if chosen.precision == "f32" and not runnable else (runnable or others)[:1]
+
+    def _write(
+        self,
+        out: Path,
+        chosen: Candidate,
+        floats: list[Candidate],
+        tried: list[Candidate],
+        confirmed: dict[str, Any],
+        *,
+        replace: bool,
+    ) -> float | None:
+        with self.progress.stage("write and prove the bundle"):
+            paths = (
+                folder_images(self._golden_folder())
+                if self.config.golden
+                else pick_samples(self._val_samples(), len(self.run.classes))
+            )
+            golden = GoldenSet(self.run, paths, self.run.data["licence"])
+            variants: list[VariantManifest] = []
+            models: dict[str, bytes] = {}
+            answers: dict[str, bytes] = {}
+            for candidate in [chosen, *floats]:
+                variant = self._variant(candidate, models)
+                variants.append(variant)
+                answers[variant.golden] = golden.expected(candidate)
+            members = {**models, **golden.members(), **answers}
+            manifest = self._manifest(chosen, variants, golden, tried, confirmed)
+            partial = out.with_name(out.name + ".unproven")
+            try:
+                write_bundle(partial, manifest, members, replace=True)
+                memory_mb = self._prove(partial, chosen)
+                if out.exists() and not replace:
+                    write_bundle(out, manifest, members)  # refuses, with the one sentence for it
+                partial.replace(out)
+            finally:
+                partial.unlink(missing_ok=True)
+        return memory_mb
+
+    def _golden_folder(self) -> Path:
+        from pathlib import Path
+
+        return Path(str(self.config.golden))
+
+    def _val_samples(self) -> list[Sample]:
+        return self.samples["val"]
+
+    def _variant(self, candidate: Candidate, models: dict[str, bytes]) -> VariantManifest:
+        """Describe a variant; two variants of equal bytes share one member."""
+        shared = next((name for name, data in models.items() if data == candidate.model), None)
+        member = shared or f"models/{candidate.id}/model.onnx"
+        models[member] = candidate.model
+        return VariantManifest(
+            id=candidate.id,
+            backend=candidate.backend,
+            precision=candidate.precision,  # type: ignore[arg-type]
+            files={"model": member},
+            options=candidate.options,
+            requires=candidate.requires,
+            thresholds=candidate.thresholds,
+            temperature=candidate.temperature,
+            golden=f"golden/{candidate.id}.npy",
+            golden_tolerance=tolerance(candidate),
+            evidence={**candidate.to_mapping(), "made_by": candidate.evidence, "latency": candidate.latency},
+        )
+
+    def _manifest(
+        self,
+        chosen: Candidate,
+        variants: list[VariantManifest],
+        golden: GoldenSet,
+        tried: list[Candidate],
+        confirmed: dict[str, Any],
+    ) -> Manifest:
+        import cv2
+
+        run, line = self.run, self.config.line or self.folder.path.resolve().name
+        digests = {"data": run.data["digest"], "split": run.data["split_digest"]}
+        if self.calibration is not None:
+            digests["calibration"] = self.calibration.digest
+        return Manifest(
+            min_runtime=runtime_version,
+            created=dt.datetime.now(dt.UTC).date().isoformat(),
+            edgetl_version=run.edgetl_version,
+            task=run.task,
+            line=line,
+            sequence=next_sequence(line),
+            classes=run.classes,
+            defect_classes=run.defect_classes,
+            preprocess=run.preprocess,
+            variants=tuple(variants),
+            chosen=chosen.id,
+            golden=golden.manifest(),
+            cost=Cost(**run.cost),
+            target=to_mapping(self.profile),
+            contract=to_mapping(self.contract),
+            metrics={
+                "val": chosen.val,
+                "test": confirmed,
+                "float_val": self.reference.val,
+                "candidates": [c.to_mapping() for c in tried],
+                "conditions": run.conditions,
+            },
+            digests=digests,
+            licences={"weights": run.weights["licence"], "data": run.data["licence"]},
+            versions=versions() | {"opencv": cv2.__version__},  # the runtime compares tensors bit by bit if equal
+        )
+
+    def _prove(self, bundle: Path, chosen: Candidate) -> float | None:
+        """Open the bundle in fresh processes that have only the runtime, and reproduce its golden vectors.
+
+        Returns:
+            Peak resident memory of the one that ran the chosen variant alone, in MB; None if it does not run here.
+        """
+        _verify(bundle)
+        if chosen.runs_as != chosen.backend:
+            return None
+        memory_mb = float(_verify(bundle, "--variant", chosen.id)["memory_mb"])
+        bound = self.contract.max_memory_mb
+        if bound is not None and memory_mb > bound:
+            raise ContractError("resident memory", f"at most {bound} MB", f"{memory_mb:.0f} MB", fix="--max-memory-mb")
+        return memory_mb
+
+
+def _verify(bundle: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-c", FRESH, "verify", str(bundle), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
+    try:
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        result = {"error": {"message": done.stderr.strip()[-300:] or "no answer"}}
+    if done.returncode != 0 or "error" in result:
+        got = result.get("error", {}).get("message", f"exit {done.returncode}")
+        raise GoldenError(
+            "the bundle in a fresh process", "proven by its golden vectors", got, fix="edgetl deploy --debug"
+        )
+    return result
+
+
+def _one_per_model(candidates: list[Candidate]) -> list[Candidate]:
+    """Drop all but the first thread count where nothing was timed."""
+    first: dict[tuple[str, str], Candidate] = {}
+    for c in candidates:
+        first.setdefault((c.backend, c.precision), c)
+    return list(first.values())
+
+
+def _statement(confirmed: dict[str, Any]) -> str:
+    """Say what the number of defects on test can support."""
+    bound = binomial_upper(confirmed["escapes"], confirmed["n_defect"])
+    if bound is None:
+        return "test holds no defects: nothing can be said about escapes"
+    return (
+        f"{confirmed['escapes']} escapes among {confirmed['n_defect']} defects of test: "
+        f"with 95 % confidence the escape rate is below {100 * bound:.1f} %"
+    )

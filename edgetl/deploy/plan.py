@@ -1,0 +1,60 @@
+"""The plan of a deployment: which recipes, backends and thread counts are tried for a target. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from edgetl.quantize import recipe as recipes
+from edgetl.quantize.recipe import Recipe
+from edgetl_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgetl.profiles import DeviceProfile
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCandidate:
+    """One variant to try.
+
+    Attributes:
+        backend: What executes it on the target.
+        precision: Arithmetic of most of the network.
+        recipe: How its model is made.
+        threads: Thread counts to try; None leaves it to the backend.
+    """
+
+    backend: str
+    precision: str
+    recipe: Recipe
+    threads: tuple[int | None, ...]
+
+
+def plan(profile: DeviceProfile, *, cores: int, precision: str | None = None) -> tuple[PlannedCandidate, ...]:
+    """List what to try, in the profile's order of preference; the float model is always among it.
+
+    Args:
+        profile: The target.
+        cores: Of this machine; thread counts are tried only where the target is measured here.
+        precision: Only this one, beside f32.
+
+    Raises:
+        UsageError: The target does not have that precision.
+    """
+    cap = int(profile.thread_cap.value) if profile.thread_cap else cores
+    threads: tuple[int | None, ...] = tuple(sorted({1, min(cores, cap)})) if profile.measured_here else (None,)
+    planned = []
+    for choice in profile.backends:
+        for name in choice.precisions:
+            if precision not in (None, name) and name != "f32":
+                continue
+            planned += [
+                PlannedCandidate(backend=choice.name, precision=name, recipe=recipe, threads=threads)
+                for recipe in recipes.for_backend(choice.name, precision=name)[:1]
+            ]
+    offered = {p.precision for p in planned}
+    if precision is not None and precision not in offered:
+        raise UsageError(
+            "--precision", f"one of {profile.name}'s: {', '.join(sorted(offered))}", precision, fix="drop it"
+        )
+    return tuple(planned)
