@@ -1,2 +1,225 @@
-"""placeholder"""
-def write_run_report(folder: object, run: object) -> None: ...
+"""The report of a run: one self-contained HTML file that answers 'may I ship this?'."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from edgetl.metrics import binomial_upper
+from edgetl.report.deployments import read_deployments
+from edgetl.report.predictions import read_predictions, worst_errors
+from edgetl.report.verdict import NON_COMMERCIAL, answer, escape_statement, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgetl.report.deployments import Deployment
+    from edgetl.report.predictions import Prediction
+    from edgetl.run import Run, RunFolder
+
+MOST_ERRORS = 12
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def write_run_report(folder: RunFolder, run: Run) -> Path:
+    """Write RUN/report.html from the files of a run; what is missing is said in it.
+
+    Args:
+        folder: The run's folder; RUN/deployments/*.json are the deployments shown.
+        run: Its content.
+
+    Returns:
+        The path of the report.
+    """
+    html = render(page(folder, run))
+    temporary = folder.report.with_name(folder.report.name + ".part")
+    with temporary.open("wb") as file:
+        # names that are not UTF-8 on disk cannot be written as such
+        file.write(html.encode("utf-8", "replace"))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder.report)
+    return folder.report
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """Fill the template; everything that is not in the template itself is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("edgetl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"pct": percent, "fixed": fixed, "plural": plural}
+    return environment.get_template("report.html").render(**content)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share as a percentage; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Return a number with a fixed number of digits; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def page(folder: RunFolder, run: Run) -> dict[str, Any]:
+    """Collect what the template shows."""
+    from edgetl.report.pictures import lookalikes, previews, read_listing
+
+    rows = read_predictions(folder.predictions, run)
+    by_split = {name: [r for r in rows if r.split == name] for name in ("val", "test")}
+    deployments, damaged = read_deployments(folder.path / "deployments")
+    listing = read_listing(folder.split_csv)
+    alike = lookalikes(listing, run)
+    epochs, baseline = read_epochs(folder.metrics)
+    test = run.test
+    return {
+        "run": run,
+        "name": folder.path.resolve().name,
+        "answer": answer(run, deployments, lookalikes=None if alike.unchecked else alike.test_images),
+        "statement": escape_statement(test),
+        "overkill_bound": binomial_upper(test["overkill"], test["n_good"]),
+        "accuracy_bound": _lower_bound(round(test["accuracy"] * test["n"]), test["n"]),
+        "fastest": _fastest(deployments),
+        "models": _models(run),
+        "counts": _counts(run),
+        "splits": SPLITS,
+        "alike": alike,
+        "previews": previews(listing, run),
+        "stages": _stages(run),
+        "epochs": len(epochs),
+        "per_class": _per_class(run),
+        "confusion": _confusion(run),
+        "errors": _errors(by_split["test"], run),
+        "plots": _plots(run, by_split, epochs, baseline),
+        "deployments": [(d, _deployment_plot(d)) for d in deployments],
+        "damaged": damaged,
+        "non_commercial": NON_COMMERCIAL,
+    }
+
+
+def read_epochs(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Read `metrics.jsonl`: the epochs in order, and the baseline; a resumed epoch counts once, as it ended."""
+    epochs: dict[tuple[str, int], dict[str, Any]] = {}
+    baseline = None
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return [], None
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:  # the last line of a killed process
+            continue
+        if not isinstance(record, dict):
+            continue
+        if record.get("phase") == "baseline":
+            baseline = record
+        elif isinstance(record.get("epoch"), int):
+            epochs[str(record.get("phase")), record["epoch"]] = record
+    return list(epochs.values()), baseline
+
+
+def _lower_bound(hits: int, n: int) -> float | None:
+    bound = binomial_upper(n - hits, n)
+    return None if bound is None else 1 - bound
+
+
+def _fastest(deployments: list[Deployment]) -> Deployment | None:
+    """The deployment whose latency the headline shows."""
+    measured = [d for d in deployments if d.measured and d.shipped is not None]
+    return min(measured, key=lambda d: (d.shipped and (d.shipped.p99_ms or d.shipped.p50_ms)) or 0.0, default=None)
+
+
+def _models(run: Run) -> list[tuple[str, bool, Mapping[str, Any]]]:
+    """Rows of the comparison: what, whether it is the kept model on test, metrics."""
+    rows = [("frozen baseline, test", run.kept == "baseline", run.baseline_test)]
+    if run.kept == "finetuned":
+        rows.append(("fine-tuned, test", True, run.test))
+    rows.append(("frozen baseline, validation", False, run.baseline_val))
+    if run.finetuned_val is not None:
+        rows.append(("fine-tuned, validation", False, run.finetuned_val))
+    return rows
+
+
+def _counts(run: Run) -> list[tuple[str, bool, list[int]]]:
+    counts = run.data.get("counts", {})
+    return [(c, c in run.defect_classes, [counts.get(s, {}).get(c, 0) for s in SPLITS]) for c in run.classes]
+
+
+def _stages(run: Run) -> list[tuple[str, float, float]]:
+    """Rows of (stage, seconds, share of all)."""
+    names = {
+        "features": "1a features of the frozen backbone",
+        "head": "1b head fitted on them",
+        "finetune": "2 staged unfreezing",
+    }
+    seconds = run.seconds
+    total = seconds.get("total") or sum(seconds.get(k, 0.0) for k in names) or 1.0
+    rows = [(title, seconds.get(key, 0.0)) for key, title in names.items()]
+    rows.append(("reading, checking, decoding", max(0.0, total - sum(s for _, s in rows))))
+    return [(title, s, s / total) for title, s in rows]
+
+
+def _per_class(run: Run) -> list[tuple[str, bool, Mapping[str, Any], float | None]]:
+    """Rows of (class, is a defect, metrics on test, lower bound of the recall)."""
+    return [
+        (name, name in run.defect_classes, c, _lower_bound(round(c["recall"] * c["n"]), c["n"]))
+        for name, c in run.test["per_class"].items()
+    ]
+
+
+def _confusion(run: Run) -> list[tuple[str, list[tuple[int, float, bool]]]]:
+    """Rows of (true class, cells of (count, share of the row, on the diagonal))."""
+    table = []
+    for i, (name, row) in enumerate(zip(run.classes, run.test["confusion"], strict=True)):
+        total = sum(row) or 1
+        table.append((name, [(count, count / total, i == j) for j, count in enumerate(row)]))
+    return table
+
+
+def _errors(rows: list[Prediction], run: Run) -> dict[str, Any]:
+    from pathlib import Path
+
+    from edgetl.report.pictures import thumbnail
+
+    worst, total = worst_errors(rows, most=MOST_ERRORS)
+    depth = run.preprocess.bit_depth
+    return {
+        "total": total,
+        "known": bool(rows),
+        "shown": [(r, Path(r.path).name, thumbnail(Path(r.path), depth)) for r in worst],
+    }
+
+
+def _plots(
+    run: Run,
+    rows: Mapping[str, list[Prediction]],
+    epochs: list[dict[str, Any]],
+    baseline: dict[str, Any] | None,
+) -> dict[str, str]:
+    """Return every plot there is data for; empty where there is none."""
+    from edgetl.report import plots
+
+    found = dict.fromkeys(("training", "scores", "reliability", "roc"), "")
+    if epochs:
+        found["training"] = plots.training_curves(epochs, baseline)
+    if rows["test"]:
+        found["scores"] = plots.score_histograms(rows["test"], run)
+        found["reliability"] = plots.reliability_diagram(rows["test"])
+        if run.test["auroc"] is not None:
+            found["roc"] = plots.roc(rows, run)
+    return found
+
+
+def _deployment_plot(deployment: Deployment) -> str:
+    from edgetl.report.plots import accuracy_latency
+
+    return accuracy_latency(deployment) if deployment.candidates else ""

@@ -1,0 +1,167 @@
+"""The deployments of a run: what `edgetl deploy --json` printed, kept as RUN/deployments/<target>.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NOT_MEASURED = "not measured on hardware"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRow:
+    """One candidate, as shown; None where the deployment does not say.
+
+    Attributes:
+        id: Unique within the deployment.
+        backend: What executes it.
+        precision: Arithmetic.
+        threads: None leaves it to the backend.
+        accuracy: On validation, 0 to 1.
+        drop_pp: Against float, percentage points.
+        flips: Changed decisions on validation.
+        escapes: On validation.
+        overkill: On validation.
+        n: Images of validation.
+        size_mb: Of the model file.
+        p50_ms: From encoded image to decision.
+        p99_ms: Likewise.
+        measured_on: The machine.
+        accepted: Whether it keeps the contract.
+        chosen: Whether it ships.
+        why: Broken terms of the contract.
+    """
+
+    id: str
+    backend: str
+    precision: str
+    threads: int | None
+    accuracy: float
+    drop_pp: float | None
+    flips: int | None
+    escapes: int | None
+    overkill: int | None
+    n: int | None
+    size_mb: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+    measured_on: str
+    accepted: bool
+    chosen: bool
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One bundle that was written for one target.
+
+    Attributes:
+        target: Name of the device profile.
+        bundle: The file.
+        chosen: The id of the candidate that ships.
+        candidates: All that were tried, the chosen one first.
+        confirmed: Metrics of the chosen candidate on test.
+        note: Why it was chosen.
+        memory_mb: Peak resident memory of the fresh process that decided with it.
+        size_mb: Of the bundle.
+    """
+
+    target: str
+    bundle: str
+    chosen: str
+    candidates: tuple[CandidateRow, ...]
+    confirmed: Mapping[str, Any]
+    note: str
+    memory_mb: float | None
+    size_mb: float | None
+
+    @property
+    def shipped(self) -> CandidateRow | None:
+        """The candidate that ships."""
+        return next((c for c in self.candidates if c.chosen), None)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the latency of what ships was measured on the target."""
+        return self.shipped is not None and (self.shipped.p99_ms or self.shipped.p50_ms) is not None
+
+
+def read_deployments(folder: Path) -> tuple[list[Deployment], list[str]]:
+    """Read every deployment of a run.
+
+    Args:
+        folder: RUN/deployments; need not exist.
+
+    Returns:
+        The deployments by file name, and the names of files that are none.
+    """
+    found: list[Deployment] = []
+    damaged: list[str] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(deployment_from_json(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            damaged.append(path.name)
+    return found, damaged
+
+
+def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
+    """Read what `edgetl deploy --json` printed; keys that were added later are passed over.
+
+    Raises:
+        KeyError: A key of the interface is missing.
+        ValueError: A value is of another kind.
+        TypeError: Likewise.
+    """
+    chosen = str(data["chosen"])
+    rows = [_candidate(c, chosen) for c in data["candidates"]]
+    size = _number(data.get("size_bytes"))
+    return Deployment(
+        target=str(data["target"]),
+        bundle=str(data["bundle"]),
+        chosen=chosen,
+        candidates=tuple(sorted(rows, key=lambda c: (not c.chosen, not c.accepted))),
+        confirmed=dict(data["confirmed"]),
+        note=str(data.get("note") or ""),
+        memory_mb=_number(data.get("memory_mb")),
+        size_mb=None if size is None else size / 1e6,
+    )
+
+
+def _candidate(data: Mapping[str, Any], chosen: str) -> CandidateRow:
+    latency = data.get("latency_ms") or {}
+    size = _number(data.get("size_bytes"))
+    return CandidateRow(
+        id=str(data["id"]),
+        backend=str(data["backend"]),
+        precision=str(data["precision"]),
+        threads=_count(data.get("threads")),
+        accuracy=float(data["accuracy"]),
+        drop_pp=_number(data.get("drop_pp")),
+        flips=_count(data.get("flips")),
+        escapes=_count(data.get("escapes")),
+        overkill=_count(data.get("overkill")),
+        n=_count(data.get("n")),
+        size_mb=None if size is None else size / 1e6,
+        p50_ms=_number(latency.get("p50")),
+        p99_ms=_number(latency.get("p99")),
+        measured_on=str(data.get("measured_on") or NOT_MEASURED),
+        accepted=bool(data["accepted"]),
+        chosen=str(data["id"]) == chosen,
+        why=str(data.get("why") or ""),
+    )
+
+
+def _number(value: object) -> float | None:
+    good = isinstance(value, (int, float)) and math.isfinite(value)
+    return float(value) if good else None  # type: ignore[arg-type]
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,231 @@
+"""Plots of the report, as SVG data URIs; text stays text, so that every script a browser knows is shown."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl.report.predictions import reliability, roc_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from edgetl.report.deployments import Deployment
+    from edgetl.report.predictions import Prediction
+    from edgetl.run import Run
+
+INK, FAINT, LINE = "#22303c", "#8b97a3", "#dfe4e9"
+GOOD, DEFECT, ACCENT = "#2b6cb0", "#c2552d", "#1f7a4d"
+WIDE, NARROW = (10.4, 3.4), (5.1, 3.7)
+MOST_CLASSES = 24
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edgetl",  # the same run gives the same file
+    "text.parse_math": False,  # class names may hold dollar signs
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # only measured, not drawn, in the font that lacks them: the browser draws the text in its own
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _figure(size: tuple[float, float], **subplots: Any) -> tuple[Figure, Any]:  # noqa: ANN401  (Axes or an array of them)
+    # without pyplot: nothing global, no display
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(**subplots)
+
+
+def _uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _plain(text: str, most: int = 28) -> str:
+    """Return text that XML can hold, shortened."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None) -> str:
+    """Plot loss and accuracy over the epochs of all phases; `baseline` becomes a level line."""
+    with _style():
+        figure, (left, right) = _figure(WIDE, ncols=2)
+        x = np.arange(1, len(epochs) + 1)
+        for key, axes, colour, name in (
+            ("train_loss", left, FAINT, "training loss (smoothed labels, augmented)"),
+            ("val_log_loss", left, GOOD, "validation log-loss"),
+            ("val_accuracy", right, GOOD, "validation accuracy"),
+        ):
+            axes.plot(x, [_finite(e.get(key)) for e in epochs], color=colour, label=name, linewidth=1.8, marker=".")
+        for key, axes in (("val_log_loss", left), ("val_accuracy", right)):
+            if baseline is not None:
+                axes.axhline(_finite(baseline.get(key)), color=DEFECT, linestyle=(0, (4, 3)), label="frozen baseline")
+            _mark_phases(axes, [str(e.get("phase", "")) for e in epochs])
+            axes.set_xlabel("epoch, all phases")
+            axes.margins(y=0.18)
+            axes.legend(loc="best", fontsize=9)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        return _uri(figure)
+
+
+def _finite(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else math.nan
+
+
+def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
+    for index, name in enumerate(phases):
+        if not index or name != phases[index - 1]:
+            if index:
+                axes.axvline(index + 0.5, color=FAINT, linewidth=0.8)
+            axes.annotate(
+                _plain(name), (index + 0.6, 1), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT
+            )
+
+
+def roc(rows: Mapping[str, Sequence[Prediction]], run: Run) -> str:
+    """Plot detection against overkill for every threshold, and where the run's threshold lies."""
+    with _style():
+        figure, axes = _figure(NARROW)
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        for split, colour in (("val", FAINT), ("test", GOOD)):
+            curve = roc_curve(rows.get(split, ()))
+            if curve is not None:
+                area = (run.val if split == "val" else run.test)["auroc"]
+                name = f"{'validation' if split == 'val' else split}, area {area:.3f}" if area is not None else split
+                axes.step(curve[0], curve[1], where="post", color=colour, linewidth=1.8, label=name)
+        test = run.test
+        if test["n_good"] and test["n_defect"]:
+            point = (test["overkill"] / test["n_good"], 1 - test["escapes"] / test["n_defect"])
+            axes.plot(*point, "o", color=DEFECT, markersize=8, label="threshold of this run, test", clip_on=False)
+        axes.set(xlabel="good parts rejected (overkill rate)", ylabel="defects found", xlim=(-0.01, 1), ylim=(0, 1.01))
+        axes.legend(loc="lower right", fontsize=9)
+        return _uri(figure)
+
+
+def score_histograms(rows: Sequence[Prediction], run: Run) -> str:
+    """Plot the defect scores of test, one strip a class, with the thresholds across."""
+    classes = [c for c in run.classes if any(r.label == c for r in rows)][:MOST_CLASSES]
+    with _style():
+        figure, grid = _figure((5.1, max(3.7, 0.62 * len(classes) + 0.7)), nrows=len(classes), sharex=True, squeeze=False)
+        for axes, name in zip(grid[:, 0], classes, strict=True):
+            scores = [r.defect_score for r in rows if r.label == name]
+            colour = DEFECT if name in run.defect_classes else GOOD
+            axes.hist(scores, bins=np.linspace(0, 1, 41), color=colour, alpha=0.85)
+            axes.set_yscale("log", nonpositive="clip")
+            axes.set_ylim(0.7, max(10, 1.5 * len(scores)))
+            axes.yaxis.set_major_locator(_one_and_most(len(scores)))
+            axes.yaxis.set_major_formatter("{x:.0f}")
+            axes.minorticks_off()
+            axes.annotate(_plain(name), (0.5, 0.82), xycoords="axes fraction", ha="center", va="center", fontsize=9)
+            for at in {run.thresholds.nok_at, run.thresholds.ok_below}:
+                axes.axvline(at, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
+        grid[-1, 0].set(xlabel="defect score (dashed: threshold); images, log scale", xlim=(-0.01, 1.01))
+        return _uri(figure)
+
+
+def _one_and_most(most: int) -> Any:  # noqa: ANN401  (matplotlib's locator)
+    from matplotlib.ticker import FixedLocator
+
+    return FixedLocator([1, most])
+
+
+def reliability_diagram(rows: Sequence[Prediction]) -> str:
+    """Plot how often the model is right against how sure it says it is."""
+    with _style():
+        figure, (axes, counts) = _figure(NARROW, nrows=2, sharex=True, height_ratios=(3, 1))
+        bins = reliability(rows)
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+        axes.plot([b[0] for b in bins], [b[1] for b in bins], "o-", color=GOOD, linewidth=1.6, label="test")
+        axes.set(ylabel="share right", ylim=(0, 1.05))
+        axes.legend(loc="upper left", fontsize=9)
+        counts.hist([r.score for r in rows], bins=np.linspace(0, 1, 11), color=GOOD, alpha=0.4)
+        counts.set(xlabel="confidence", ylabel="images", xlim=(0, 1.02))
+        return _uri(figure)
+
+
+def accuracy_latency(deployment: Deployment) -> str:
+    """Plot the candidates: accuracy over latency where it was measured, else accuracy alone."""
+    with _style():
+        if any(c.p50_ms is not None for c in deployment.candidates):
+            return _scatter(deployment)
+        return _bars(deployment)
+
+
+def _colour(*, chosen: bool, accepted: bool) -> str:
+    return ACCENT if chosen else GOOD if accepted else FAINT
+
+
+def _scatter(deployment: Deployment) -> str:
+    figure, axes = _figure((10.4, 3.2))
+    timed = [c for c in deployment.candidates if c.p50_ms is not None]
+    for c in timed:
+        p50 = c.p50_ms or 0.0
+        p99 = c.p99_ms if c.p99_ms is not None else p50
+        colour, accuracy = _colour(chosen=c.chosen, accepted=c.accepted), 100 * c.accuracy
+        axes.plot([p50, p99], [accuracy, accuracy], color=colour, linewidth=2, alpha=0.6)
+        axes.plot([p50], [accuracy], "o", color=colour, markersize=8, markerfacecolor=colour if c.accepted else "white")
+        axes.plot([p99], [accuracy], "|", color=colour, markersize=14, markeredgewidth=2)
+        label = c.id + (" (chosen)" if c.chosen else "" if c.accepted else " (rejected)")
+        axes.annotate(
+            _plain(label, 44), (p50, accuracy), xytext=(0, 9), textcoords="offset points", fontsize=9, color=colour
+        )
+    untimed = len(deployment.candidates) - len(timed)
+    note = f"; {untimed} not measured" if untimed else ""
+    axes.set(xlabel=f"encoded image to decision, ms (dot: p50, bar: p99{note})", ylabel="accuracy on validation, %")
+    axes.set_xlim(left=0)
+    axes.margins(x=0.12, y=0.3)
+    return _uri(figure)
+
+
+def _bars(deployment: Deployment) -> str:
+    rows = deployment.candidates[::-1]
+    figure, axes = _figure((10.4, max(1.6, 0.42 * len(rows) + 0.9)))
+    colours = [_colour(chosen=c.chosen, accepted=c.accepted) for c in rows]
+    at = np.arange(len(rows))
+    axes.barh(at, [100 * c.accuracy for c in rows], color=colours, height=0.6)
+    axes.set_yticks(at, [_plain(c.id, 44) for c in rows])
+    for y, c in zip(at, rows, strict=True):
+        axes.annotate(
+            f"{100 * c.accuracy:.2f} %", (100 * c.accuracy, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9
+        )
+    axes.grid(visible=False, axis="y")
+    axes.set(xlabel="accuracy on validation, % (latency not measured on hardware)", xlim=(0, 112))
+    axes.set_xticks([0, 25, 50, 75, 100])
+    return _uri(figure)
