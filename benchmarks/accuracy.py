@@ -1,0 +1,134 @@
+"""Fine-tune by a suite and record accuracy, time and conditions: `python benchmarks/accuracy.py SUITE…`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from edgetl.data.elpv import write_elpv_csv
+from edgetl_runtime.probe import Facts, facts
+
+HERE = Path(__file__).parent
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "escapes", "overkill", "n")
+
+
+def device_name(machine: Facts) -> str:
+    """Name the kind of machine: architecture, cores, the instruction sets that decide its speed."""
+    sets = [
+        flag for flag in ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp") if flag in machine.cpu_flags
+    ]
+    return "-".join([machine.arch, f"{machine.cores}core", *(sets or ["plain"])])
+
+
+def conditions() -> dict[str, Any]:
+    """Return what a figure depends on."""
+    machine = facts()
+    clean = not subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    return {
+        "cpu": machine.cpu,
+        "cores": machine.cores,
+        "cpu_flags": list(machine.cpu_flags),
+        "memory_mb": machine.memory_mb,
+        "kernel": machine.kernel,
+        "load": os.getloadavg()[0],
+        "commit": commit.strip(),
+        "clean": clean,
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="+", metavar="SUITE", help="name of a file in suites/, without .toml")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs here")
+    args = parser.parse_args()
+    for name in args.suites:
+        suite = tomllib.loads((HERE / "suites" / f"{name}.toml").read_text(encoding="utf-8"))
+        missing = absent(suite)
+        if missing:
+            sys.stdout.write(f"{name}: skipped, {missing} is absent (set EDGETL_DATA)\n")
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            record = run_suite(name, suite, (args.keep or Path(temporary)).resolve())
+        path = HERE / "results" / device_name(facts()) / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        sys.stdout.write(f"{name}: {json.dumps(record['summary'])}\n")
+    return 0
+
+
+def absent(suite: dict[str, Any]) -> str | None:
+    """Return the data or weights of a suite that are not on this machine."""
+    named = [suite["data"]] if suite["data"] != "elpv" else []
+    named += [suite["weights"]] if "weights" in suite else []
+    return next((name for name in named if not located(name).exists()), None)
+
+
+def located(name: str) -> Path:
+    return Path(os.environ.get("EDGETL_DATA", "data")) / name
+
+
+def run_suite(name: str, suite: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run every seed of a suite and hold the means against its goals."""
+    runs = []
+    for seed in suite["seeds"]:
+        before = conditions()
+        out = folder / f"{name}-{seed}"
+        out.mkdir(parents=True, exist_ok=True)
+        data = write_elpv_csv(out, seed=seed) if suite["data"] == "elpv" else located(suite["data"])
+        options = [
+            *suite.get("options", []),
+            *(["--weights", str(located(suite["weights"]))] if "weights" in suite else []),
+        ]
+        command = [sys.executable, "-m", "edgetl", "finetune", str(data), "--out", str(out / "run"), "--json", *options]
+        environment = {**os.environ, "EDGETL_CACHE": str(folder / "cache")}  # an empty cache: the features count too
+        done = subprocess.run(
+            [*command, "--seed", str(seed), "--force"], capture_output=True, text=True, check=False, env=environment
+        )
+        if done.returncode:
+            raise SystemExit(f"{name} seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
+        result = json.loads(done.stdout.splitlines()[-1])
+        tests = {part: {key: result[part][key] for key in METRICS} for part in ("test", "baseline_test", "val")}
+        runs.append(
+            {
+                "seed": seed,
+                "kept": result["kept"],
+                **tests,
+                "seconds": result["seconds"],
+                "conditions": before,
+                "load_after": os.getloadavg()[0],
+            }
+        )
+        sys.stdout.write(f"{name} seed {seed}: {json.dumps(runs[-1]['test'])} {result['seconds']['total']:.0f} s\n")
+        sys.stdout.flush()
+    means = {f"test_{key}": statistics.mean(r["test"][key] for r in runs) for key in METRICS}
+    means["seconds"] = statistics.mean(r["seconds"]["total"] for r in runs)
+    goals = {
+        goal: {"goal": bound, "mean": means[goal], "met": meets(goal, means[goal], bound)}
+        for goal, bound in suite["goals"].items()
+    }
+    return {
+        "schema": "edgetl.bench.accuracy/1",
+        "suite": name,
+        "options": suite.get("options", []),
+        "summary": goals,
+        "runs": runs,
+    }
+
+
+def meets(goal: str, value: float, bound: float) -> bool:
+    return value <= bound if goal == "seconds" else value >= bound
+
+
+if __name__ == "__main__":
+    sys.exit(main())

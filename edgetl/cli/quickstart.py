@@ -1,0 +1,144 @@
+"""`edgetl quickstart`: the whole way once, on real images and real weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.cli import deploy, finetune
+from edgetl_runtime.errors import BackendMissingError, EdgetlError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+IMAGES = 1200
+TARGETS = ("local", "jetson")
+PREDICTED = 5
+ROUNDS = 3
+ROUND_ITERATIONS = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--out", type=Path, default=Path("quickstart"), metavar="DIR", help="default quickstart")
+    parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help="solar cells to use, 0 for all 2,624")
+    parser.add_argument("--preset", default="quick", help="of 'edgetl finetune'; default quick")
+    parser.add_argument("--force", action="store_true", help="replace an earlier quick start")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Fine-tune, deploy to this machine and to a Jetson, predict with the runtime alone, time it against eager torch."""
+    try:
+        from edgetl.data.elpv import LICENCE, write_elpv_csv
+    except ImportError as error:
+        must = "installed with its data"
+        raise BackendMissingError(
+            "the quick start", must, str(error), fix="pip install 'edgetl[quickstart]'"
+        ) from error
+    started = time.monotonic()
+    out: Path = args.out
+    if out.exists() and not args.force:
+        raise UsageError(f"--out {out}", "a new folder", "an existing one", fix="--force to replace it")
+    out.mkdir(parents=True, exist_ok=True)
+    data = write_elpv_csv(out, seed=0, limit=args.images or None)
+    options = ["--preset", args.preset, "--data-licence", LICENCE, "--force"]
+    tuned = _command(finetune, [str(data), "--out", str(out / "run"), *options])
+    deployed = [_deploy(out, target) for target in TARGETS]
+    bundle = Path(deployed[0]["bundle"])
+    predicted = _predict(bundle, data)
+    return {
+        "schema": "edgetl.quickstart/1",
+        "finetune": tuned,
+        "deploy": deployed,
+        "predict": predicted,
+        "latency_ms": _race(out / "run", bundle),
+        "report": str(out / "run" / "report.html"),
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _command(module: Any, arguments: Sequence[str]) -> Mapping[str, Any]:  # noqa: ANN401  (a command's module)
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    result: Mapping[str, Any] = module.run(parser.parse_args(arguments))
+    return result
+
+
+def _deploy(out: Path, target: str) -> Mapping[str, Any]:
+    bundle = out / f"{target}.edgetl"
+    options = ["--target", target, "--out", str(bundle), "--line", "quickstart", "--force"]
+    return _command(deploy, [str(out / "run"), *options])
+
+
+def _predict(bundle: Path, data: Path) -> dict[str, Any]:
+    """Decide on some test images in a fresh process that has only the runtime."""
+    import csv
+
+    from edgetl.deploy.pipeline import FRESH
+
+    with data.open(newline="", encoding="utf-8") as file:
+        images = [row["path"] for row in csv.DictReader(file) if row["split"] == "test"][:PREDICTED]
+    command = [sys.executable, "-c", FRESH, "predict", str(bundle), *images, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise EdgetlError("prediction by the runtime alone", "possible", done.stderr.strip()[-200:], fix="--debug")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _race(run_folder: Path, bundle: Path) -> dict[str, dict[str, float | None]]:
+    """Time encoded image to decision: the bundle against PIL + torchvision + eager torch, in interleaved rounds."""
+    import edgetl_runtime
+    from edgetl.deploy.eager import eager_predictor
+    from edgetl.run import RunFolder
+    from edgetl_runtime.measure import measure_latency, percentile
+
+    folder = RunFolder(run_folder)
+    with edgetl_runtime.open(bundle) as session:
+        manifest = session.manifest
+        encoded = [session.bundle.read(name) for name in manifest.golden.images]
+        contestants = {"bundle": session.predict, "eager_torch": eager_predictor(folder, folder.read())}
+        samples: dict[str, list[float]] = {name: [] for name in contestants}
+        for _ in range(ROUNDS):
+            for name, call in contestants.items():
+                record = measure_latency(call, encoded, min_iterations=ROUND_ITERATIONS, max_warmup_seconds=1.0)
+                samples[name] += record.samples_ms
+    return {name: {"p50": percentile(ms, 50), "p99": percentile(ms, 99), "n": len(ms)} for name, ms in samples.items()}
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return the short table."""
+    local, jetson = result["deploy"]
+    test, race = local["confirmed"], result["latency_ms"]
+    by_id = {c["id"]: c for c in local["candidates"]}
+    lines = [
+        f"{'':34}{'float':>10}{'shipped':>10}",
+        f"{'accuracy on test (n = ' + str(test['n']) + ')':34}{test['float_accuracy']:>10.4f}{test['accuracy']:>10.4f}",
+        f"{'escapes of ' + str(test['n_defect']) + ' defects':34}{test['float_escapes']:>10}{test['escapes']:>10}",
+        f"{'overkill of ' + str(test['n_good']) + ' good parts':34}{test['float_overkill']:>10}{test['overkill']:>10}",
+        f"{'flips':34}{'':>10}{test['flips']:>10}",
+        "",
+        f"{'encoded image to decision':34}{'p50 ms':>10}{'p99 ms':>10}",
+        f"{'  PIL + torchvision + eager torch':34}{_ms(race['eager_torch'])}",
+        f"{'  bundle, ' + local['chosen']:34}{_ms(race['bundle'])}",
+        f"{'  on a Jetson':34}{'not measured on hardware':>24}",
+        "",
+        *(_shipped(d) for d in (local, jetson)),
+        f"model of {by_id[local['chosen']]['size_bytes'] / 1e6:.1f} MB; {test['statement']}",
+        f"frozen baseline on test: {result['finetune']['baseline_test']['accuracy']:.4f}; report: {result['report']}",
+        f"{result['seconds']:.0f} s in all. Images: elpv, CC BY-NC-SA 4.0, not for commercial use.",
+    ]
+    return "\n".join(lines)
+
+
+def _ms(figures: Mapping[str, float | None]) -> str:
+    return "".join(f"{figures[k]:>10.2f}" if figures[k] is not None else f"{'-':>10}" for k in ("p50", "p99"))
+
+
+def _shipped(deployed: Mapping[str, Any]) -> str:
+    return f"{deployed['bundle']}: {deployed['size_bytes'] / 1e6:.1f} MB for {deployed['target']}, {deployed['chosen']}"
