@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import helper
 
 from edgetl.quantize import graph
 from edgetl.quantize.algorithms import ort_qdq
@@ -55,3 +56,12 @@ def test_quantize_calibrates_on_the_first_images_only(conv_net, conv_net_images)
     few = quantize(conv_net, conv_net_images, images=8, bias_images=8)
     assert few == quantize(conv_net, conv_net_images[:8])
     assert few != quantize(conv_net, conv_net_images)
+
+
+def test_attention_nodes_are_softmax_and_products_of_computed_tensors(conv_net):
+    proto = graph.load(conv_net)
+    assert ort_qdq.attention_nodes(proto) == ()
+    proto.graph.node.append(helper.make_node("Softmax", ["out"], ["soft"], "softmax"))
+    proto.graph.node.append(helper.make_node("MatMul", ["soft", "out"], ["mixed"], "attend"))
+    proto.graph.node.append(helper.make_node("MatMul", ["features", "head_w"], ["dense"], "dense"))
+    assert ort_qdq.attention_nodes(proto) == ("softmax", "attend")
