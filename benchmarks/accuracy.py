@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import os
 import statistics
@@ -14,37 +13,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from conditions import conditions, write_record
+
 from edgetl.data.elpv import write_elpv_csv
-from edgetl_runtime.probe import Facts, facts
 
 HERE = Path(__file__).parent
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "escapes", "overkill", "n")
-
-
-def device_name(machine: Facts) -> str:
-    """Name the kind of machine: architecture, cores, the instruction sets that decide its speed."""
-    sets = [
-        flag for flag in ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp") if flag in machine.cpu_flags
-    ]
-    return "-".join([machine.arch, f"{machine.cores}core", *(sets or ["plain"])])
-
-
-def conditions() -> dict[str, Any]:
-    """Return what a figure depends on."""
-    machine = facts()
-    clean = not subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout  # noqa: S607
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout  # noqa: S607
-    return {
-        "cpu": machine.cpu,
-        "cores": machine.cores,
-        "cpu_flags": list(machine.cpu_flags),
-        "memory_mb": machine.memory_mb,
-        "kernel": machine.kernel,
-        "load": os.getloadavg()[0],
-        "commit": commit.strip(),
-        "clean": clean,
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-    }
 
 
 def main() -> int:
@@ -60,9 +34,7 @@ def main() -> int:
             continue
         with tempfile.TemporaryDirectory() as temporary:
             record = run_suite(name, suite, (args.keep or Path(temporary)).resolve())
-        path = HERE / "results" / device_name(facts()) / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_record(name, record)
         sys.stdout.write(f"{name}: {json.dumps(record['summary'])}\n")
     return 0
 
