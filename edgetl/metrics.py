@@ -52,7 +52,7 @@ def evaluate(
     n_defect = int(defective.sum())
     return {
         "accuracy": float((predicted == labels).mean()),
-        "balanced_accuracy": float(np.mean([c["recall"] for c in per_class.values() if c["n"]])),
+        "balanced_accuracy": balanced_accuracy(predicted, labels),
         "macro_f1": float(np.mean([c["f1"] for c in per_class.values()])),
         "auroc": auroc(defects, defective),
         "ece": expected_calibration_error(probs, labels),
@@ -79,6 +79,16 @@ def confusion_matrix(labels: Labels, predicted: Labels, n_classes: int) -> Label
     counts = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
+
+
+def balanced_accuracy(predicted: Labels, labels: Labels) -> float:
+    """Mean recall over the classes that occur in `labels`, 0 to 1.
+
+    Example:
+        >>> balanced_accuracy(np.array([0, 0, 1]), np.array([0, 1, 1]))
+        0.75
+    """
+    return float(np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)]))
 
 
 def _per_class(confusion: Labels, classes: Sequence[str]) -> dict[str, dict[str, float]]:

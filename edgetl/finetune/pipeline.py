@@ -28,7 +28,14 @@ from edgetl.finetune.interrupt import StopFlag, stop_on_signals
 from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
 from edgetl.finetune.preset import Preset, read_preset
 from edgetl.finetune.store import save_weights, write_predictions
-from edgetl.metrics import calibrated_log_loss, evaluate, fit_temperature, fit_thresholds, is_defective
+from edgetl.metrics import (
+    balanced_accuracy,
+    calibrated_log_loss,
+    evaluate,
+    fit_temperature,
+    fit_thresholds,
+    is_defective,
+)
 from edgetl.run import Run, RunFolder
 from edgetl.versions import versions
 from edgetl_runtime.preprocess import PreprocessSpec, decode
@@ -187,6 +194,7 @@ class Finetuning:
             self.classifier.bias.copy_(torch.from_numpy(head.bias))
         self.seconds["head"] = time.monotonic() - started
         logits = head.logits(self.val_features)
+        self.baseline_balanced = balanced_accuracy(logits.argmax(axis=1), self.val.labels)
         self._record(
             {
                 "phase": "baseline",
@@ -212,7 +220,8 @@ class Finetuning:
         started = time.monotonic()
         augment = AugmentConfig(**dict.fromkeys(self.config.no_augment, False))
         for index, phase in enumerate(self.preset.phases):
-            frozen, learning = split_at_depth([module for _, module in self.segments], phase.depth)
+            depth = phase.depth_for(images=len(self.train.images), baseline=self.baseline_balanced)
+            frozen, learning = split_at_depth([module for _, module in self.segments], depth)
             layers = [*learning, torch.nn.Dropout(self.preset.dropout), self.classifier]
             with self.progress.stage(
                 f"unfreeze '{phase.name}' ({len(learning)} of {len(self.segments)} segments)"

@@ -9,6 +9,10 @@ from importlib import resources
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
 
+FEW_IMAGES = 150
+SHALLOW = 0.34
+FAR_BELOW = 0.75
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
@@ -32,6 +36,20 @@ class Phase:
     learning_rate: float
     patience: int = 8
 
+    def depth_for(self, *, images: int, baseline: float) -> float:
+        """Return how deep to unfreeze on this data.
+
+        Few images cannot move many weights without learning them by heart; where frozen features hardly tell the
+        classes apart, the data is so far from photographs that the lowest layers must learn too.
+
+        Args:
+            images: Of the training split.
+            baseline: Balanced accuracy of the frozen baseline on validation, 0 to 1.
+        """
+        if images < FEW_IMAGES:
+            return min(self.depth, SHALLOW)
+        return 1.0 if baseline < FAR_BELOW and self.depth > SHALLOW else self.depth
+
     def epochs(self, *, images: int, pixels: int) -> int:
         """Return the number of epochs for a training set of `images` images of `pixels` pixels each.
 
@@ -49,7 +67,6 @@ class Preset:
 
     Attributes:
         resolution: Factor on the backbone's own input size, never above the size of the images themselves.
-        feature_views: Number of label-preserving views of each training image the head is fitted on.
         batch_size: Images per step.
         layer_decay: Factor on the learning rate from one segment to the one below it.
         weight_decay: Of AdamW, on weights but not on biases and normalisation.
@@ -62,7 +79,6 @@ class Preset:
     schema_version: int
     description: str
     resolution: float
-    feature_views: int
     phases: tuple[Phase, ...]
     batch_size: int = 16
     layer_decay: float = 0.8
