@@ -95,7 +95,9 @@ def read_listing(path: Path) -> list[Listed]:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             rows = list(csv.DictReader(file))
         return [
-            Listed(path=Path(r["path"]), label=r["label"], split=r["split"], sha256=r["sha256"]) for r in rows if r["path"]
+            Listed(path=Path(r["path"]), label=r["label"], split=r["split"], sha256=r["sha256"])
+            for r in rows
+            if r["path"]
         ]
     except (OSError, csv.Error, KeyError, TypeError):
         return []
@@ -155,7 +157,8 @@ def _preview(row: Listed, index: int, run: Run, config: Any) -> Preview:  # noqa
     from edgetl.data.augment import augment
 
     original = thumbnail(row.path, run.preprocess.bit_depth)
-    tensor, views = original, ()
+    tensor = original
+    views: tuple[Picture, ...] = ()
     if not original.missing:
         try:
             image = preprocess(decode(row.path, run.preprocess), run.preprocess, colour="rgb")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from edgetl.report.deployments import Deployment
+    from edgetl.report.deployments import CandidateRow, Deployment
     from edgetl.report.predictions import Prediction
     from edgetl.run import Run
 
@@ -27,7 +27,7 @@ INK, FAINT, LINE = "#22303c", "#8b97a3", "#dfe4e9"
 GOOD, DEFECT, ACCENT = "#2b6cb0", "#c2552d", "#1f7a4d"
 WIDE, NARROW = (10.4, 3.4), (5.1, 3.7)
 MOST_CLASSES = 24
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgetl",  # the same run gives the same file
     "text.parse_math": False,  # class names may hold dollar signs
@@ -89,7 +89,7 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, 
         figure, (left, right) = _figure(WIDE, ncols=2)
         x = np.arange(1, len(epochs) + 1)
         for key, axes, colour, name in (
-            ("train_loss", left, FAINT, "training loss (smoothed labels, augmented)"),
+            ("train_loss", left, FAINT, "training loss"),
             ("val_log_loss", left, GOOD, "validation log-loss"),
             ("val_accuracy", right, GOOD, "validation accuracy"),
         ):
@@ -99,8 +99,10 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, 
                 axes.axhline(_finite(baseline.get(key)), color=DEFECT, linestyle=(0, (4, 3)), label="frozen baseline")
             _mark_phases(axes, [str(e.get("phase", "")) for e in epochs])
             axes.set_xlabel("epoch, all phases")
-            axes.margins(y=0.18)
-            axes.legend(loc="best", fontsize=9)
+            axes.margins(y=0.12)
+            axes.legend(
+                loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=9, borderaxespad=0.2, columnspacing=1.2
+            )
             axes.xaxis.get_major_locator().set_params(integer=True)
         return _uri(figure)
 
@@ -115,7 +117,7 @@ def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
             if index:
                 axes.axvline(index + 0.5, color=FAINT, linewidth=0.8)
             axes.annotate(
-                _plain(name), (index + 0.6, 1), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT
+                _plain(name), (index + 0.6, 0.99), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT
             )
 
 
@@ -141,9 +143,12 @@ def roc(rows: Mapping[str, Sequence[Prediction]], run: Run) -> str:
 
 def score_histograms(rows: Sequence[Prediction], run: Run) -> str:
     """Plot the defect scores of test, one strip a class, with the thresholds across."""
+    label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
     classes = [c for c in run.classes if any(r.label == c for r in rows)][:MOST_CLASSES]
     with _style():
-        figure, grid = _figure((5.1, max(3.7, 0.62 * len(classes) + 0.7)), nrows=len(classes), sharex=True, squeeze=False)
+        figure, grid = _figure(
+            (5.1, max(3.7, 0.62 * len(classes) + 0.7)), nrows=len(classes), sharex=True, squeeze=False
+        )
         for axes, name in zip(grid[:, 0], classes, strict=True):
             scores = [r.defect_score for r in rows if r.label == name]
             colour = DEFECT if name in run.defect_classes else GOOD
@@ -153,7 +158,9 @@ def score_histograms(rows: Sequence[Prediction], run: Run) -> str:
             axes.yaxis.set_major_locator(_one_and_most(len(scores)))
             axes.yaxis.set_major_formatter("{x:.0f}")
             axes.minorticks_off()
-            axes.annotate(_plain(name), (0.5, 0.82), xycoords="axes fraction", ha="center", va="center", fontsize=9)
+            axes.annotate(
+                _plain(name), (0.5, 0.82), xycoords="axes fraction", ha="center", va="center", fontsize=9, bbox=label
+            )
             for at in {run.thresholds.nok_at, run.thresholds.ok_below}:
                 axes.axvline(at, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
         grid[-1, 0].set(xlabel="defect score (dashed: threshold); images, log scale", xlim=(-0.01, 1.01))
@@ -195,23 +202,29 @@ def _colour(*, chosen: bool, accepted: bool) -> str:
 def _scatter(deployment: Deployment) -> str:
     figure, axes = _figure((10.4, 3.2))
     timed = [c for c in deployment.candidates if c.p50_ms is not None]
-    for c in timed:
-        p50 = c.p50_ms or 0.0
-        p99 = c.p99_ms if c.p99_ms is not None else p50
-        colour, accuracy = _colour(chosen=c.chosen, accepted=c.accepted), 100 * c.accuracy
-        axes.plot([p50, p99], [accuracy, accuracy], color=colour, linewidth=2, alpha=0.6)
-        axes.plot([p50], [accuracy], "o", color=colour, markersize=8, markerfacecolor=colour if c.accepted else "white")
-        axes.plot([p99], [accuracy], "|", color=colour, markersize=14, markeredgewidth=2)
-        label = c.id + (" (chosen)" if c.chosen else "" if c.accepted else " (rejected)")
-        axes.annotate(
-            _plain(label, 44), (p50, accuracy), xytext=(0, 9), textcoords="offset points", fontsize=9, color=colour
-        )
+    near: dict[float, int] = {}
+    for c in sorted(timed, key=lambda c: c.p50_ms or 0.0):
+        step = near[round(c.accuracy, 2)] = near.get(round(c.accuracy, 2), -1) + 1
+        _mark_candidate(axes, c, label_up_pt=9 + 11 * (step % 3))
     untimed = len(deployment.candidates) - len(timed)
     note = f"; {untimed} not measured" if untimed else ""
     axes.set(xlabel=f"encoded image to decision, ms (dot: p50, bar: p99{note})", ylabel="accuracy on validation, %")
     axes.set_xlim(left=0)
-    axes.margins(x=0.12, y=0.3)
+    axes.margins(x=0.12, y=0.35)
+    axes.set_yticks([t for t in axes.get_yticks() if t <= 100])
     return _uri(figure)
+
+
+def _mark_candidate(axes: Axes, c: CandidateRow, *, label_up_pt: int) -> None:
+    p50 = c.p50_ms or 0.0
+    p99 = c.p99_ms if c.p99_ms is not None else p50
+    colour, accuracy = _colour(chosen=c.chosen, accepted=c.accepted), 100 * c.accuracy
+    axes.plot([p50, p99], [accuracy, accuracy], color=colour, linewidth=2, alpha=0.6)
+    axes.plot([p50], [accuracy], "o", color=colour, markersize=8, markerfacecolor=colour if c.accepted else "white")
+    axes.plot([p99], [accuracy], "|", color=colour, markersize=14, markeredgewidth=2)
+    label = c.id + (" (chosen)" if c.chosen else "" if c.accepted else " (rejected)")
+    at = {"xytext": (0, label_up_pt), "textcoords": "offset points"}
+    axes.annotate(_plain(label, 44), (p50, accuracy), fontsize=9, color=colour, **at)  # type: ignore[arg-type]
 
 
 def _bars(deployment: Deployment) -> str:
@@ -223,7 +236,12 @@ def _bars(deployment: Deployment) -> str:
     axes.set_yticks(at, [_plain(c.id, 44) for c in rows])
     for y, c in zip(at, rows, strict=True):
         axes.annotate(
-            f"{100 * c.accuracy:.2f} %", (100 * c.accuracy, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9
+            f"{100 * c.accuracy:.2f} %",
+            (100 * c.accuracy, y),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
         )
     axes.grid(visible=False, axis="y")
     axes.set(xlabel="accuracy on validation, % (latency not measured on hardware)", xlim=(0, 112))

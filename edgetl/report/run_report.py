@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgetl.run import Run, RunFolder
 
 MOST_ERRORS = 12
+DASH = "\u2013"
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -55,18 +56,27 @@ def render(content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pct": percent, "fixed": fixed, "plural": plural}
+    environment.filters |= {"pct": percent, "fixed": fixed, "plural": plural, "words": words}
     return environment.get_template("report.html").render(**content)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share as a percentage; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+    return DASH if share is None else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
     """Return a number with a fixed number of digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def words(value: object) -> str:
+    """Return a value of the configuration as a person would write it."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(v) for v in value) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return {None: DASH, True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def page(folder: RunFolder, run: Run) -> dict[str, Any]:
@@ -140,7 +150,9 @@ def _fastest(deployments: list[Deployment]) -> Deployment | None:
 
 def _models(run: Run) -> list[tuple[str, bool, Mapping[str, Any]]]:
     """Rows of the comparison: what, whether it is the kept model on test, metrics."""
-    rows = [("frozen baseline, test", run.kept == "baseline", run.baseline_test)]
+    rows: list[tuple[str, bool, Mapping[str, Any]]] = [
+        ("frozen baseline, test", run.kept == "baseline", run.baseline_test)
+    ]
     if run.kept == "finetuned":
         rows.append(("fine-tuned, test", True, run.test))
     rows.append(("frozen baseline, validation", False, run.baseline_val))

@@ -130,11 +130,13 @@ def _on_escapes(escapes: int, n_defect: int, wanted: float | None) -> list[Point
         points.append(Point(level="care", text=text))
     claim = wanted or TELLING_RATE
     if bound > claim:
+        needed = " and ".join(
+            f"{defects_needed(rate, escapes=escapes)} for {100 * rate:g} %"
+            for rate in sorted({claim, 0.01}, reverse=True)
+        )
         text = (
-            f"{plural(n_defect, 'defect')} on test with {plural(escapes, 'escape')} only show that fewer than "
-            f"{100 * bound:.1f} % escape. To claim {100 * claim:g} %, test "
-            f"{defects_needed(claim, escapes=escapes)} defects; for 1 %, {defects_needed(0.01, escapes=escapes)}"
-            f"{' without an escape' if not escapes else ' with no further escape'}."
+            f"{plural(n_defect, 'defect')} on test cannot show an escape rate below {100 * claim:g} %: that takes "
+            f"{needed}, with no {'further ' if escapes else ''}escape."
         )
         points.append(Point(level="care", text=text))
     return points
@@ -185,8 +187,8 @@ def _on_training(run: Run) -> list[Point]:
     if run.kept == "baseline":
         if run.finetuned_val is not None:
             text = (
-                "Negative transfer: on validation the fine-tuned model was worse than the frozen backbone with a fitted "
-                "head, so that baseline was kept."
+                "Negative transfer: on validation the fine-tuned model was worse than the frozen backbone with a "
+                "fitted head, so that baseline was kept."
             )
         else:
             text = f"Preset '{run.config.get('preset')}' does not fine-tune: 'balanced' or 'best' may reach more."
