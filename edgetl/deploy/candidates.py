@@ -229,9 +229,9 @@ def _broken(reference: Reference, n: int) -> dict[str, Any]:
     }
 
 
-def requirements(precision: str) -> Requires:
-    """Return what a CPU must have so that this precision neither saturates nor crawls."""
-    flags = {"int8": (INT8_FLAGS,), "bf16": (BF16_FLAGS,)}
+def requirements(backend: str, precision: str) -> Requires:
+    """Return what a CPU must have so that this precision neither saturates nor crawls; a GPU's needs are its own."""
+    flags = {"int8": (INT8_FLAGS,), "bf16": (BF16_FLAGS,)} if backend not in STAND_IN else {}
     return Requires(cpu_flags=flags.get(precision, ()))
 
 
@@ -239,8 +239,8 @@ def unusable_here(backend: str, precision: str) -> str | None:
     """Say why this machine cannot compute a candidate, or None."""
     engine = backends.get(STAND_IN.get(backend, backend))
     reason = engine.available(facts())
-    if reason is None and backend not in STAND_IN:
-        missing = lacking(requirements(precision).cpu_flags, facts().cpu_flags)
+    if reason is None:
+        missing = lacking(requirements(backend, precision).cpu_flags, facts().cpu_flags)
         reason = f"this CPU lacks {', '.join(missing)}" if missing else None
     return reason
 

@@ -192,7 +192,7 @@ class Deploying:
                 precision=planned.precision,
                 model=model,
                 options=dataclasses.replace(options, threads=threads),
-                requires=room.requirements(planned.precision),
+                requires=room.requirements(planned.backend, planned.precision),
                 evidence=evidence,
                 **judged,
             )
