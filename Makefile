@@ -40,8 +40,8 @@ test: lint ## lint, then all tests
 test-catalogue: install ## export every backbone of the catalogue and prove parity (slow)
 	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py
 
-demo: install ## the whole way on real solar-cell images, results in quickstart/ (ARGS=--force to repeat)
-	$(BIN)/edgetl quickstart --out quickstart $(ARGS)
+demo: install ## the whole way on real solar-cell images; results in quickstart/, replaced when repeated
+	$(BIN)/edgetl quickstart --out quickstart --force
 
 clean: ## remove caches, build leftovers and the demo's results
 	rm -rf build dist runtimes/build runtimes/dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis
