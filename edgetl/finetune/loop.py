@@ -135,20 +135,22 @@ class PhaseTrainer:
                 self.job.report(
                     {"phase": self.phase.name, "done": self.step, "total": self.total_steps, "images": self.batch_size}
                 )
-                if self.job.stop:
-                    self._save()
-                    raise RunError(
-                        "the run",
-                        "finished",
-                        f"a stop at step {self.step} of {self.total_steps}",
-                        fix="the same command with --resume",
-                    )
-                if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                if self.step % self.steps_per_epoch == 0:
+                    break  # what follows an epoch belongs to its last step: no checkpoint between the two
+                if self.job.stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                     self._save()
                     saved_at = time.monotonic()
+                    self._check_stop()
             self._end_epoch(epoch)
             self._save()
+            saved_at = time.monotonic()
+            self._check_stop()
         self.upper.load_state_dict(self.best)
+
+    def _check_stop(self) -> None:
+        if self.job.stop:
+            got = f"a stop in phase '{self.phase.name}' at step {self.step} of {self.total_steps}"
+            raise RunError("the run", "finished", got, fix="the same command with --resume")
 
     def _parameter_groups(self, layers: list[nn.Module]) -> list[dict[str, Any]]:
         """Lower layers learn more slowly (arXiv 1801.06146), the new classifier three times as fast."""
@@ -214,6 +216,9 @@ class PhaseTrainer:
 
     def _end_epoch(self, epoch: int) -> None:
         logits = predict(self.trunk, self.ema.module, self.job.val.images)
+        if not np.isfinite(logits).all():
+            got = f"NaN or infinity after epoch {epoch + 1}"
+            raise TrainingError("the scores on validation", "finite", got, fix="--preset fast, or check the images")
         val_loss = calibrated_log_loss(logits, self.job.val.labels)
         if val_loss < self.best_loss:
             self.best_loss, self.bad_epochs = val_loss, 0
