@@ -98,7 +98,7 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, 
             if baseline is not None:
                 axes.axhline(_finite(baseline.get(key)), color=DEFECT, linestyle=(0, (4, 3)), label="frozen baseline")
             _mark_phases(axes, [str(e.get("phase", "")) for e in epochs])
-            axes.set_xlabel("epoch, all phases")
+            axes.set(xlabel="epoch, all phases", xlim=(0.5, len(epochs) + 0.5))
             axes.margins(y=0.12)
             axes.legend(
                 loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=9, borderaxespad=0.2, columnspacing=1.2
@@ -116,9 +116,11 @@ def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
         if not index or name != phases[index - 1]:
             if index:
                 axes.axvline(index + 0.5, color=FAINT, linewidth=0.8)
-            axes.annotate(
-                _plain(name), (index + 0.6, 0.99), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT
+            at = (index + 0.6, 0.99)
+            text = axes.annotate(
+                _plain(name), at, xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT
             )
+            text.set_in_layout(False)  # a long name must not squeeze the plot
 
 
 def roc(rows: Mapping[str, Sequence[Prediction]], run: Run) -> str:

@@ -109,7 +109,7 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "confusion": _confusion(run),
         "errors": _errors(by_split["test"], run),
         "plots": _plots(run, by_split, epochs, baseline),
-        "deployments": [(d, _deployment_plot(d)) for d in deployments],
+        "deployments": [(d, _deployment_plot(d)) for d in sorted(deployments, key=lambda d: not d.measured)],
         "damaged": damaged,
         "non_commercial": NON_COMMERCIAL,
     }

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from edgetl.report.deployments import deployment_from_json
+from edgetl.report.plots import accuracy_latency, score_histograms, training_curves
+from edgetl.report.predictions import read_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def texts(uri: str) -> list[str]:
+    svg = ET.fromstring(base64.b64decode(uri.partition(",")[2]))
+    return ["".join(e.itertext()) for e in svg.iter() if e.tag.endswith("}text")]
+
+
+def test_training_curves_mark_phases_and_bear_missing_values() -> None:
+    epochs = [{"phase": p, "epoch": 1, "train_loss": loss} for p, loss in (("top", 1.0), ("deep", None), ("deep", 0.5))]
+    shown = texts(training_curves(epochs, {"val_log_loss": float("nan"), "val_accuracy": 0.9}))
+    assert shown.count("top") == shown.count("deep") == 2
+    assert shown.count("frozen baseline") == 2
+    assert "frozen baseline" not in texts(training_curves(epochs[:1], None))
+
+
+@pytest.mark.parametrize("name", ["$x$ & <b>", "$\\frac{$", "裂纹", "a" * 200])
+def test_score_histograms_show_any_class_name(fake_run: Callable, name: str) -> None:
+    fake = fake_run(classes=("ok", name), per_class=5)
+    rows = [r for r in read_predictions(fake.folder.predictions, fake.run) if r.split == "test"]
+    shown = texts(score_histograms(rows, fake.run))
+    assert (name if len(name) < 28 else "a" * 27 + "…") in shown
+
+
+def test_accuracy_latency_shows_what_was_not_measured(deployment_json: dict) -> None:
+    measured = texts(accuracy_latency(deployment_from_json(deployment_json)))
+    assert "openvino-int8-t1 (chosen)" in measured
+    assert "encoded image to decision, ms (dot: p50, bar: p99; 1 not measured)" in measured
+    for candidate in deployment_json["candidates"]:
+        candidate["latency_ms"] = None
+    untimed = texts(accuracy_latency(deployment_from_json(deployment_json)))
+    assert "accuracy on validation, % (latency not measured on hardware)" in untimed
+    assert [t for t in untimed if t.endswith(" %")] == ["90.00 %", "98.00 %", "97.50 %"]
