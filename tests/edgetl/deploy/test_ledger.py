@@ -1,0 +1,45 @@
+"""Sequence numbers of a line: every one given once, also to deployments at the same time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from edgetl.deploy.ledger import ledger_path, next_sequence
+from edgetl.errors import RunError
+from edgetl_runtime.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGETL_STATE", str(tmp_path))
+
+
+def test_next_sequence_counts_each_line_alone():
+    assert [next_sequence("screws") for _ in range(3)] == [1, 2, 3]
+    assert next_sequence("cells") == 1
+
+
+def test_next_sequence_gives_no_number_twice_to_processes_at_once():
+    code = "from edgetl.deploy.ledger import next_sequence; print(*[next_sequence('x') for _ in range(20)])"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    given = [int(word) for process in running for word in process.communicate(timeout=60)[0].split()]
+    assert sorted(given) == list(range(1, 61))
+
+
+@pytest.mark.parametrize("line", ["", "../x", "a/b", "-x", "x" * 65, "a b"])
+def test_ledger_path_refuses_names_that_are_not_plain(line):
+    with pytest.raises(UsageError, match="--line must be"):
+        ledger_path(line)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"last": "7"}', "{"])
+def test_next_sequence_refuses_a_damaged_ledger(content):
+    path = ledger_path("screws")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    with pytest.raises(RunError):
+        next_sequence("screws")
+    assert path.read_text() == content

@@ -1,0 +1,53 @@
+"""Options win over the file, the file over the defaults, and every wrong key or value is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgetl.config import FinetuneConfig, difference, resolve
+from edgetl_runtime.errors import UsageError
+
+
+def make(tmp_path, text="", **options):
+    file = tmp_path / "edgetl.toml"
+    file.write_text(text)
+    return resolve(FinetuneConfig, section="finetune", file=file, options=options)
+
+
+def test_resolve_takes_options_over_the_file_over_defaults(tmp_path):
+    text = '[finetune]\ndata = "images"\nseed = 3\npreset = "fast"\ndefect = ["crack"]\n[deploy]\ntarget = "local"\n'
+    config = make(tmp_path, text, seed=7, image_size=96)
+    assert (config.data, config.seed, config.preset, config.image_size) == ("images", 7, "fast", 96)
+    assert config.defect == ("crack",)
+    assert config.backbone == "tf_efficientnet_lite0"
+
+
+def test_difference_names_changed_fields(tmp_path):
+    old, new = make(tmp_path, data="images"), make(tmp_path, data="images", seed=1)
+    assert difference(old, new) == {"seed": (0, 1)}
+    assert difference(old, old) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("[finetune]\nsede = 3", {"data": "x"}, r"key 'sede' in .*a known key(?s:.)*'seed'"),
+        ('[finetune]\nseed = "three"', {"data": "x"}, "seed"),
+        ("[finetune\n", {"data": "x"}, "valid TOML"),
+        ("finetune = 3", {"data": "x"}, "a table; got int"),
+        ("", {}, "data"),
+        ("", {"data": "x", "seed": -1}, "--seed must be 0 or above; got -1"),
+        ("", {"data": "x", "escape_cost": 0.0}, "--escape-cost must be above 0"),
+        ("", {"data": "x", "max_escape_rate": 1.0}, "--max-escape-rate must be from 0 to below 1"),
+        ("", {"data": "x", "resize": "squash"}, "resize"),
+        ("", {"data": "x", "bit_depth": 9}, "bit_depth"),
+    ],
+)
+def test_resolve_refuses_what_is_wrong(text, options, words, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        make(tmp_path, text, **options)
+
+
+def test_resolve_names_a_missing_file(tmp_path):
+    with pytest.raises(UsageError, match=r"--config .*absent.toml must be a readable file"):
+        resolve(FinetuneConfig, section="finetune", file=tmp_path / "absent.toml", options={"data": "x"})

@@ -1,0 +1,107 @@
+"""Metrics against scikit-learn and by hand; thresholds where the cost says they belong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from edgetl import metrics
+from edgetl_runtime.tasks.classification import Thresholds, probabilities
+
+CLASSES = ("crack", "ok", "scratch")
+HALF = Thresholds(nok_at=0.5, ok_below=0.5)
+
+
+@pytest.fixture(scope="module")
+def judged():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    logits = rng.normal(0, 1, (300, 3)) + 1.5 * np.eye(3)[labels]
+    return logits, labels
+
+
+def evaluate(judged, **changes):
+    options = {"classes": CLASSES, "defect_classes": ("crack", "scratch"), "thresholds": HALF, "temperature": 1.0}
+    return metrics.evaluate(*judged, **{**options, **changes})
+
+
+def test_evaluate_equals_scikit_learn(judged):
+    logits, labels = judged
+    found = evaluate(judged)
+    predicted, probs = logits.argmax(axis=1), probabilities(logits, 1.0)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert found["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert found["auroc"] == pytest.approx(reference.roc_auc_score(labels != 1, 1 - probs[:, 1]))
+    assert found["log_loss"] == pytest.approx(reference.log_loss(labels, probs))
+    assert found["confusion"] == reference.confusion_matrix(labels, predicted).tolist()
+    precision, recall, f1, n = reference.precision_recall_fscore_support(labels, predicted)
+    rows = [found["per_class"][name] for name in CLASSES]
+    assert [list(row.values()) for row in rows] == pytest.approx(np.array([precision, recall, f1, n]).T)
+
+
+def test_evaluate_counts_escapes_overkill_and_unsure(judged):
+    logits, labels = judged
+    defect_score = 1 - probabilities(logits, 2.0)[:, 1]
+    found = evaluate(judged, thresholds=Thresholds(nok_at=0.7, ok_below=0.4), temperature=2.0)
+    assert found["escapes"] == ((labels != 1) & (defect_score < 0.4)).sum()
+    assert found["overkill"] == ((labels == 1) & (defect_score >= 0.7)).sum()
+    assert found["unsure"] == ((defect_score >= 0.4) & (defect_score < 0.7)).sum()
+    assert (found["n_defect"], found["n_good"], found["n"]) == ((labels != 1).sum(), (labels == 1).sum(), 300)
+
+
+def test_evaluate_has_no_auroc_where_only_one_kind_is_present():
+    found = evaluate((np.zeros((4, 3)), np.array([1, 1, 1, 1])))
+    assert (found["auroc"], found["escape_rate_upper95"], found["n_defect"]) == (None, None, 0)
+
+
+def test_expected_calibration_error_is_the_gap_of_confidence():
+    probs = np.array([[0.8, 0.2]] * 10)
+    assert metrics.expected_calibration_error(probs, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0)
+    assert metrics.expected_calibration_error(probs, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.3)
+
+
+def test_fit_temperature_undoes_a_factor(judged):
+    logits, labels = judged
+    once = metrics.fit_temperature(logits, labels)
+    assert metrics.fit_temperature(4 * logits, labels) == pytest.approx(4 * once, rel=1e-3)
+    assert metrics.calibrated_log_loss(4 * logits, labels) == pytest.approx(metrics.calibrated_log_loss(logits, labels))
+
+
+@pytest.mark.parametrize(
+    ("options", "escapes", "overkill"),
+    [
+        ({"escape_cost": 5.0}, 0, 2),
+        ({"escape_cost": 0.4}, 1, 0),
+        ({"escape_cost": 5.0, "max_escape_rate": 0.0}, 0, 2),
+        ({"escape_cost": 5.0, "max_escape_rate": 0.25}, 1, 0),
+    ],
+)
+def test_fit_thresholds_minimises_the_stated_cost(options, escapes, overkill):
+    scores = np.array([0.1, 0.2, 0.5, 0.6, 0.45, 0.7, 0.8, 0.9])
+    defective = np.array([False] * 4 + [True] * 4)
+    cut = metrics.fit_thresholds(scores, defective, **options)
+    assert cut.nok_at == cut.ok_below
+    assert (defective & (scores < cut.nok_at)).sum() == escapes
+    assert (~defective & (scores >= cut.nok_at)).sum() == overkill
+
+
+def test_refit_thresholds_moves_as_little_as_possible():
+    scores = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    defective = np.array([False, False, False, True, True, True])
+    near = Thresholds(nok_at=0.4, ok_below=0.4)
+    same = metrics.refit_thresholds(scores, defective, near=near, reference=(0, 0), escape_cost=5.0)
+    assert same == near
+    shifted = metrics.refit_thresholds(scores + 0.05, defective, near=HALF, reference=(0, 0), escape_cost=5.0)
+    assert shifted == HALF
+    low = Thresholds(nok_at=0.15, ok_below=0.15)
+    moved = metrics.refit_thresholds(scores, defective, near=low, reference=(0, 0), escape_cost=5.0)
+    assert moved.nok_at == pytest.approx(0.5)
+    tolerant = metrics.refit_thresholds(scores, defective, near=low, reference=(0, 2), escape_cost=5.0)
+    assert tolerant == low
+
+
+@pytest.mark.parametrize(("events", "n", "bound"), [(0, 100, 0.0295), (3, 50, 0.1478), (5, 5, 1.0)])
+def test_binomial_upper_is_clopper_and_pearsons(events, n, bound):
+    assert metrics.binomial_upper(events, n) == pytest.approx(bound, abs=2e-4)
