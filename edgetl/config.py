@@ -10,9 +10,11 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 T = TypeVar("T")
+SECTIONS = ("finetune", "deploy", "contract")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,15 @@ class FinetuneConfig:
             raise UsageError("--seed", "0 or above", str(self.seed), fix="--seed 0")
 
 
-def resolve(cls: type[T], *, section: str, file: Path | None, options: dict[str, Any]) -> T:
+def resolve(
+    cls: type[T],
+    *,
+    section: str,
+    file: Path | None,
+    options: Mapping[str, Any],
+    base: Mapping[str, Any] | None = None,
+    must_be_there: bool = False,
+) -> T:
     """Build the configuration `cls` from a section of a TOML file and from options; options win.
 
     Args:
@@ -78,19 +88,19 @@ def resolve(cls: type[T], *, section: str, file: Path | None, options: dict[str,
         section: Table of the file, for instance `finetune`.
         file: `edgetl.toml`, or None.
         options: Only those that were given.
+        base: Values that stand where neither the file nor the options say anything.
+        must_be_there: Refuse a file without that section.
 
     Raises:
         UsageError: The file is missing or not TOML, or a key or value is wrong.
     """
-    values = _read_section(file, section) if file is not None else {}
-    where = f"{file} [{section}]" if file is not None and not options else "the options"
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise UsageError(
-                f"key '{key}' in {file} [{section}]", "a known key", "an unknown one", fix=nearest(key, known)
-            )
-    return from_mapping(cls, {**values, **options}, where=where)
+    where = "the options"
+    values: dict[str, Any] = {**(base or {})}
+    if file is not None:
+        values |= _read_section(file, section, must_be_there=must_be_there)
+        where = f"{file} [{section}]"
+        from_mapping(cls, values, where=where)  # what is wrong in the file is said of the file
+    return from_mapping(cls, {**values, **options}, where="the options" if options else where)
 
 
 def difference(old: object, new: object) -> dict[str, tuple[Any, Any]]:
@@ -99,15 +109,21 @@ def difference(old: object, new: object) -> dict[str, tuple[Any, Any]]:
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 
 
-def _read_section(file: Path, section: str) -> dict[str, Any]:
+def _read_section(file: Path, section: str, *, must_be_there: bool) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
-            f"--config {file}", "a readable file", error.strerror or "an error", fix="check the path"
+            f"configuration {file}", "a readable file", error.strerror or "an error", fix="check the path"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {file}", "valid TOML", str(error), fix="correct the file") from error
+        raise UsageError(f"configuration {file}", "valid TOML", str(error), fix="correct the file") from error
+    for key in content:
+        if key not in SECTIONS:
+            got = "an unknown one"
+            raise UsageError(f"table [{key}] in {file}", "a known table", got, fix=nearest(key, SECTIONS))
+    if must_be_there and section not in content:
+        raise UsageError(f"configuration {file}", f"with a table [{section}]", "none", fix=f"write [{section}]")
     values = content.get(section, {})
     if not isinstance(values, dict):
         raise UsageError(f"[{section}] in {file}", "a table", type(values).__name__, fix=f"write [{section}]")

@@ -14,9 +14,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.errors import RunError
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, to_mapping
 from edgetl_runtime.tasks.classification import Thresholds
@@ -97,6 +99,32 @@ class RunFolder:
         self.predictions = path / "predictions.csv"
         self.report = path / "report.html"
         self.checkpoints = path / "checkpoints"
+
+    def check_free(self, *, replace: bool) -> None:
+        """Refuse to write a new run over something else.
+
+        Raises:
+            UsageError: The path exists and may not be replaced, or is not a run.
+        """
+        out = self.path
+        if out.exists() and not replace:
+            fix = "--force to replace it, or --resume"
+            raise UsageError(f"--out {out}", "a new folder", "an existing one", fix=fix)
+        if out.exists() and not self.config_json.is_file() and not (out.is_dir() and not any(out.iterdir())):
+            fix = "choose another folder"
+            raise UsageError(f"--out {out}", "a run, to be replaced by --force", "something else", fix=fix)
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Make the folder with its `config.json`; a run that is there is removed first.
+
+        Raises:
+            UsageError: The path exists and is not a run.
+        """
+        self.check_free(replace=True)
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True)
+        write_json(self.config_json, config)
 
     def read(self) -> Run:
         """Read `run.json`.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.config import FinetuneConfig, difference, resolve
-from edgetl.run import RunFolder, read_json, write_json
+from edgetl.errors import RunError
+from edgetl.run import RunFolder, read_json
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, to_mapping
 
@@ -69,15 +70,16 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Fine-tune; the result is the interface described in the README."""
-    given = {k: v for k, v in vars(args).items() if k in FinetuneConfig.__dataclass_fields__}
-    config = resolve(FinetuneConfig, section="finetune", file=args.config, options=given)
-    folder = prepare_folder(args.out, config, resume=args.resume, force=args.force)
+    folder = RunFolder(args.out)
+    config = resumed_config(args, folder) if args.resume else given_config(args)
+    if not args.resume:
+        folder.check_free(replace=args.force)
     from edgetl.finetune.pipeline import finetune
     from edgetl.progress import Progress
     from edgetl.report.run_report import write_run_report
 
     progress = Progress()
-    result = finetune(config, folder, progress)
+    result = finetune(config, folder, progress, resume=args.resume)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     write_run_report(folder, result)
     keys = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "escapes", "overkill", "unsure", "confusion", "n")
@@ -95,42 +97,42 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
-def prepare_folder(out: Path, config: FinetuneConfig, *, resume: bool, force: bool) -> RunFolder:
-    """Make the run's folder, or check that an interrupted run may be continued with this configuration.
+def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = None) -> FinetuneConfig:
+    """Build the configuration from options, `--config` and the defaults.
+
+    Args:
+        args: The parsed arguments.
+        base: Stands where neither options nor the file say anything.
 
     Raises:
-        UsageError: The folder exists and neither `--resume` nor `--force` was given, or the configuration changed.
+        UsageError: DATA is missing, or a key or value is wrong.
     """
-    folder = RunFolder(out)
-    if resume:
-        if not folder.config_json.is_file():
-            raise UsageError(
-                "--resume", "used on a run that was started", f"no run in {out}", fix=f"drop --resume, or check {out}"
-            )
-        old = from_mapping(FinetuneConfig, read_json(folder.config_json), where=str(folder.config_json))
-        changed = difference(old, config)
-        if changed:
-            name, (before, after) = next(iter(changed.items()))
-            raise UsageError(
-                f"{name} on --resume",
-                f"{before!r} as when the run was started",
-                repr(after),
-                fix="the same options as before",
-            )
-        return folder
-    if out.exists():
-        if not force:
-            raise UsageError(
-                f"--out {out}", "a new folder", "an existing one", fix="--force to replace it, or --resume"
-            )
-        if not folder.config_json.is_file():
-            raise UsageError(
-                f"--out {out}", "a run, to be replaced by --force", "something else", fix="choose another folder"
-            )
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    write_json(folder.config_json, to_mapping(config))
-    return folder
+    given = {k: v for k, v in vars(args).items() if k in FinetuneConfig.__dataclass_fields__}
+    config = resolve(FinetuneConfig, section="finetune", file=args.config, options=given, base=base or {"data": ""})
+    if not config.data:
+        fix = "edgetl finetune DATA --out RUN, or data = … below [finetune] in --config"
+        raise UsageError("DATA", "a folder or a CSV file", "nothing", fix=fix)
+    return config
+
+
+def resumed_config(args: argparse.Namespace, folder: RunFolder) -> FinetuneConfig:
+    """Return the configuration an interrupted run was started with; options given again must not differ from it.
+
+    Raises:
+        UsageError: There is no run to be resumed, or an option differs.
+    """
+    if not folder.config_json.is_file():
+        fix = f"drop --resume, or check {folder.path}"
+        raise UsageError("--resume", "used on a run that was started", f"no run in {folder.path}", fix=fix)
+    if folder.run_json.is_file():
+        raise UsageError("--resume", "used on an unfinished run", "a finished one", fix="--force to start again")
+    stored = read_json(folder.config_json)
+    old = from_mapping(FinetuneConfig, stored, where=str(folder.config_json), error=RunError)
+    new = given_config(args, base=to_mapping(old))
+    for name, (before, after) in difference(old, new).items():
+        must = f"{before!r} as when the run was started"
+        raise UsageError(f"{name} on --resume", must, repr(after), fix="the same options as before")
+    return old
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -19,11 +19,29 @@ COLUMNS = ("path", "label", "split", "group", "certainty", "sha256")
 
 def write_split(path: Path, data: Dataset) -> None:
     """Write every image of a data set."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for s in data.samples:
             writer.writerow([s.path.resolve(), data.classes[s.label], s.split, s.group or "", s.certainty, s.sha256])
+
+
+def check_split(path: Path, data: Dataset) -> None:
+    """Refuse a data set that is not the one a split was written for.
+
+    Raises:
+        RunError: Images were added, removed or changed, or are labelled or split otherwise; or the file is damaged.
+    """
+    before = {_identity(s) for s in read_split(path, data.classes)}
+    now = {_identity(s) for s in data.samples}
+    if before != now:
+        different = sorted({identity[0] for identity in before ^ now})
+        got = f"{len(different)} added, removed or changed, the first {different[0]}"
+        raise RunError("the images", "those the run was started with", got, fix="start again with --force")
+
+
+def _identity(sample: Sample) -> tuple[str, int, str, str]:
+    return str(sample.path.resolve()), sample.label, sample.split, sample.sha256
 
 
 def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
@@ -33,7 +51,7 @@ def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
         RunError: The file is missing or damaged, or images it names are gone.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             samples = tuple(_sample(row, classes) for row in csv.DictReader(file))
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(

@@ -43,6 +43,7 @@ def feature_key(images_key: str, weights: str, backbone: str, device: str) -> st
         device: Type of the device the features are computed on.
     """
     import openvino
+    import timm
     import torch
 
     from edgetl_runtime.probe import facts
@@ -50,7 +51,7 @@ def feature_key(images_key: str, weights: str, backbone: str, device: str) -> st
     parts = {
         "images": images_key,
         "weights": weights,
-        "backbone": backbone,
+        "backbone": [backbone, f"timm {timm.__version__}"],
         "engine": f"openvino {openvino.__version__} f32" if device == "cpu" else f"torch {torch.__version__} f16",
         "isa": [platform.machine(), *sorted(facts().cpu_flags)],
     }
@@ -66,7 +67,7 @@ def cached_features(key: str, compute: Callable[[], NDArray[np.float32]], *, n: 
         except (ValueError, OSError, EOFError):
             path.unlink()
         else:
-            if known.ndim == 2 and len(known) == n:
+            if known.ndim == 2 and len(known) == n and known.dtype == np.float32:
                 return known
     features = compute()
     _write(path, features)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import functools
 import os
@@ -20,8 +19,10 @@ from edgetl.backbones.weights import resolve as resolve_weights
 from edgetl.data.augment import AugmentConfig
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import defect_classes, load_dataset
-from edgetl.data.split_file import write_split
+from edgetl.data.split_file import check_split, write_split
+from edgetl.errors import RunError, TrainingError
 from edgetl.finetune.engine import FrozenTrunk, pick_device
+from edgetl.finetune.facts import conditions, data_facts
 from edgetl.finetune.features import cached_features, extract, feature_key
 from edgetl.finetune.head import Head, class_weights, fit_head, soft_targets
 from edgetl.finetune.interrupt import StopFlag, stop_on_signals
@@ -39,7 +40,6 @@ from edgetl.metrics import (
 from edgetl.run import Run, RunFolder
 from edgetl.versions import versions
 from edgetl_runtime.preprocess import PreprocessSpec, decode
-from edgetl_runtime.probe import facts
 from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities
 
@@ -61,12 +61,13 @@ class Finetuning:
 
     Args:
         config: What to compute.
-        folder: Where the run is written; exists and holds `config.json`.
+        folder: Where the run is written, from the moment on when data and weights are known to be usable.
         progress: Shows the stages.
+        resume: Continue the run in the folder; otherwise one that is there is replaced.
     """
 
-    def __init__(self, config: FinetuneConfig, folder: RunFolder, progress: Progress) -> None:
-        self.config, self.folder, self.progress = config, folder, progress
+    def __init__(self, config: FinetuneConfig, folder: RunFolder, progress: Progress, *, resume: bool = False) -> None:
+        self.config, self.folder, self.progress, self.resume = config, folder, progress, resume
         self.preset: Preset = read_preset(config.preset)
         self.spec: BackboneSpec = backbones.get(config.backbone)
         self.device = pick_device(config.device)
@@ -81,24 +82,51 @@ class Finetuning:
             EdgetlError: The data, the weights or the options cannot be used, or a stop was asked for.
         """
         started = time.monotonic()
+        self.stop = stop
         self._read_data()
         self._build_model()
-        head = self._fit_baseline(stop)
+        self._open_folder()
+        head = self._fit_baseline()
         baseline_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         baseline_val = head.logits(self.val_features)
         kept_val, finetuned_val = baseline_val, None
         if self.preset.phases:
-            finetuned_val = self._finetune(stop)
-            if calibrated_log_loss(finetuned_val, self.val.labels) < calibrated_log_loss(baseline_val, self.val.labels):
+            finetuned_val = self._finetune()
+            if finetuned_val is not None and self._is_better(finetuned_val, baseline_val):
                 kept_val = finetuned_val
             else:
                 self.progress.note(
-                    "negative transfer: fine-tuning is worse on validation than the frozen baseline, which is kept"
+                    "negative transfer: fine-tuning is no better on validation than the frozen baseline, which is kept"
                 )
                 self.model.load_state_dict(baseline_state)
         self.seconds["total"] = time.monotonic() - started
         kept = "baseline" if kept_val is baseline_val else "finetuned"
         return self._finish(head, kept, kept_val, baseline_val, finetuned_val)
+
+    def _is_better(self, logits: NDArray[np.float32], than: NDArray[np.float32]) -> bool:
+        return calibrated_log_loss(logits, self.val.labels) < calibrated_log_loss(than, self.val.labels)
+
+    def _open_folder(self) -> None:
+        """Write the run's first files; only now, so that a mistake in data or options leaves an older run alone.
+
+        Raises:
+            RunError: The run to be resumed was started with other images.
+        """
+        if self.resume and self.folder.split_csv.is_file():
+            check_split(self.folder.split_csv, self.data)
+            return
+        if not self.resume:
+            self.folder.begin(to_mapping(self.config))
+        write_split(self.folder.split_csv, self.data)
+
+    def _stoppable(self, advance: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def step(done: int, total: int) -> None:
+            advance(done, total)
+            if self.stop:
+                fix = "the same command" + (" with --resume" if self.folder.config_json.is_file() else "")
+                raise RunError("the run", "finished", "a stop while reading images", fix=fix)
+
+        return step
 
     def _read_data(self) -> None:
         config = self.config
@@ -110,12 +138,11 @@ class Finetuning:
                 val_fraction=config.val_fraction,
                 test_fraction=config.test_fraction,
                 skip_bad=config.skip_bad,
-                progress=advance,
+                progress=self._stoppable(advance),
             )
         self.defects = defect_classes(self.data.classes, config.defect)
         if self.data.bad:
             self.progress.note(f"{len(self.data.bad)} bad images left out; listed in the report")
-        write_split(self.folder.split_csv, self.data)
         self.image_px = self._choose_size()
         self.preprocess = PreprocessSpec(
             width_px=self.image_px,
@@ -126,6 +153,7 @@ class Finetuning:
         )
         self.train = self._examples(self.data.split("train"), "train")
         self.val = self._examples(self.data.split("val"), "val")
+        self.test = self._examples(self.data.split("test"), "test")
 
     def _choose_size(self) -> int:
         """Input size: as asked, else the backbone's own times the preset's factor, but no enlarging of the images."""
@@ -146,7 +174,7 @@ class Finetuning:
 
     def _examples(self, samples: tuple[Sample, ...], name: str) -> Examples:
         with self.progress.stage(f"decode {name}") as advance:
-            images = load_images(samples, self.preprocess, cache_dir=None, progress=advance)
+            images = load_images(samples, self.preprocess, cache_dir=None, progress=self._stoppable(advance))
         labels = np.array([s.label for s in samples], np.int64)
         certainty = np.array([s.certainty for s in samples], np.float64)
         return Examples(images=images, labels=labels, targets=soft_targets(labels, certainty, len(self.data.classes)))
@@ -171,12 +199,15 @@ class Finetuning:
         size_px = (self.image_px, self.image_px)
         return FrozenTrunk(layers, mean=self.spec.mean, std=self.spec.std, size_px=size_px, device=self.device)
 
-    def _fit_baseline(self, stop: StopFlag) -> Head:
+    def _fit_baseline(self) -> Head:
         """Stage 1: features of the frozen backbone, a regularised head on them, put into the network."""
         started = time.monotonic()
         self._features_trunk: FrozenTrunk | None = None
-        train_features = self._features("train", self.train, stop)
-        self.val_features = self._features("val", self.val, stop)
+        train_features = self._features("train", self.train)
+        self.val_features = self._features("val", self.val)
+        # of test too, now: later the backbone is no longer the pretrained one that names them in the cache
+        self.test_features = self._features("test", self.test)
+        self._features_trunk = None
         self.seconds["features"] = time.monotonic() - started
         started = time.monotonic()
         self.class_weights = class_weights(self.train.labels, len(self.data.classes))
@@ -204,20 +235,31 @@ class Finetuning:
         )
         return head
 
-    def _features(self, split: str, examples: Examples, stop: StopFlag) -> NDArray[np.float32]:
+    def _features(self, split: str, examples: Examples) -> NDArray[np.float32]:
         def compute() -> NDArray[np.float32]:
             with self.progress.stage(f"features of {split}") as advance:
                 if self._features_trunk is None:
                     self._features_trunk = self._trunk([module for _, module in self.segments])
-                return extract(self._features_trunk, examples.images, progress=advance, stop=stop)
+                return extract(self._features_trunk, examples.images, progress=advance, stop=self.stop)
 
         images_key = cache_key(self.data.split(split), self.preprocess)  # type: ignore[arg-type]
         key = feature_key(images_key, self.weights["sha256"], self.spec.name, self.device.type)
         return cached_features(key, compute, n=len(examples.images))
 
-    def _finetune(self, stop: StopFlag) -> NDArray[np.float32]:
-        """Stage 2: unfreeze from the top, phase by phase; return the logits of validation."""
+    def _finetune(self) -> NDArray[np.float32] | None:
+        """Stage 2: unfreeze from the top, phase by phase; return the logits of validation, None where it diverged."""
         started = time.monotonic()
+        try:
+            self._train_phases()
+        except TrainingError as error:
+            self.progress.note(f"fine-tuning diverged: {error.sentence}")
+            return None
+        finally:
+            self.seconds["finetune"] = time.monotonic() - started
+        logits = self._logits(self.val)
+        return logits if np.isfinite(logits).all() else None
+
+    def _train_phases(self) -> None:
         augment = AugmentConfig(**dict.fromkeys(self.config.no_augment, False))
         for index, phase in enumerate(self.preset.phases):
             depth = phase.depth_for(images=len(self.train.images), baseline=self.baseline_balanced)
@@ -235,11 +277,9 @@ class Finetuning:
                     seed=self.config.seed,
                     folder=self.folder.checkpoints,
                     report=functools.partial(self._on_training, advance),
-                    stop=stop,
+                    stop=self.stop,
                 )
                 PhaseTrainer(job, phase, index, self._trunk(frozen), layers).run()
-        self.seconds["finetune"] = time.monotonic() - started
-        return self._logits(self.val)
 
     def _on_training(self, advance: Callable[[int, int], None], record: dict[str, Any]) -> None:
         if "done" in record:
@@ -271,9 +311,9 @@ class Finetuning:
         """Calibrate on validation, look at test once, write the run."""
         temperature, thresholds = self._calibrate(val_logits)
         base_temperature, base_thresholds = self._calibrate(baseline_val)
-        test = self._examples(self.data.split("test"), "test")
-        test_features = self._features("test", test, StopFlag())
-        test_logits = self._logits(test) if kept == "finetuned" else head.logits(test_features)
+        test = self.test
+        baseline_test = head.logits(self.test_features)
+        test_logits = self._logits(test) if kept == "finetuned" else baseline_test
         save_weights(self.folder.weights, self.model)
         run = Run(
             edgetl_version=edgetl.__version__,
@@ -292,16 +332,16 @@ class Finetuning:
             val=self._metrics(val_logits, self.val.labels, temperature, thresholds),
             test=self._metrics(test_logits, test.labels, temperature, thresholds),
             baseline_val=self._metrics(baseline_val, self.val.labels, base_temperature, base_thresholds),
-            baseline_test=self._metrics(head.logits(test_features), test.labels, base_temperature, base_thresholds),
+            baseline_test=self._metrics(baseline_test, test.labels, base_temperature, base_thresholds),
             finetuned_val=None
             if finetuned_val is None
             else self._metrics(finetuned_val, self.val.labels, *self._calibrate(finetuned_val)),
             seconds=self.seconds,
             weights=self.weights,
-            data=self._data_facts(),
+            data=data_facts(self.data, self.config),
             config=to_mapping(self.config),
             versions=versions(),
-            conditions=self._conditions(),
+            conditions=conditions(self.device, self.load_before),
         )
         rows = [(self.data.split("val"), val_logits), (self.data.split("test"), test_logits)]
         write_predictions(self.folder.predictions, self.data, rows, run)
@@ -329,30 +369,6 @@ class Finetuning:
             temperature=temperature,
         )
 
-    def _data_facts(self) -> dict[str, Any]:
-        counts = {
-            split: {name: sum(s.label == i for s in self.data.split(split)) for i, name in enumerate(self.data.classes)}
-            for split in ("train", "val", "test")
-        }
-        return {
-            "source": self.config.data,
-            "digest": self.data.digest,
-            "split_digest": self.data.split_digest,
-            "counts": counts,
-            "licence": self.config.data_licence,
-            "bad": [{"path": str(b.path), "reason": b.reason} for b in self.data.bad],
-        }
-
-    def _conditions(self) -> dict[str, Any]:
-        machine = dataclasses.asdict(facts())
-        keys = ("arch", "cpu", "cpu_flags", "cores", "memory_mb", "kernel", "fingerprint")
-        loads = {
-            "load_before": self.load_before,
-            "load_after": os.getloadavg()[0],
-            "torch_threads": torch.get_num_threads(),
-        }
-        return {**{k: machine[k] for k in keys}, **loads, "device": self.device.type}
-
 
 def split_at_depth(modules: list[nn.Module], depth: float) -> tuple[list[nn.Module], list[nn.Module]]:
     """Divide modules in running order into frozen and learning ones; at least one learns.
@@ -369,11 +385,11 @@ def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def finetune(config: FinetuneConfig, folder: RunFolder, progress: Progress) -> Run:
-    """Fine-tune as configured into a folder that holds `config.json`; continue from its checkpoints if there are any.
+def finetune(config: FinetuneConfig, folder: RunFolder, progress: Progress, *, resume: bool = False) -> Run:
+    """Fine-tune as configured into a folder; with `resume` continue the run in it from its checkpoints.
 
     Raises:
         EdgetlError: The data, the weights or the options cannot be used, or a stop was asked for.
     """
     with stop_on_signals() as stop:
-        return Finetuning(config, folder, progress).run(stop)
+        return Finetuning(config, folder, progress, resume=resume).run(stop)

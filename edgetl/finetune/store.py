@@ -53,7 +53,7 @@ def write_predictions(
     path: Path, data: Dataset, rows: Sequence[tuple[Sequence[Sample], NDArray[np.float32]]], run: Run
 ) -> None:
     """Write the scores of every evaluated image."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(PREDICTION_COLUMNS)
         for samples, logits in rows:

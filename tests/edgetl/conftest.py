@@ -1,0 +1,139 @@
+"""One small data set with an obvious defect, one finished run on it and one deployment, shared by all tests."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgetl import __version__
+from edgetl.cli import COMMANDS
+from edgetl.run import RunFolder
+from edgetl_runtime.cli.driver import run as run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PARTS = {"good": 24, "hole": 22}
+SIZE_PX = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command printed and how it ended."""
+
+    exit: int
+    result: dict[str, Any]
+    stderr: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """One finished deployment: its JSON answer and the bundle."""
+
+    result: dict[str, Any]
+    bundle: Path
+    run: Path
+
+
+def blob_image(seed: int, *, hole: bool, size_px: int = 48) -> np.ndarray:
+    """Return a smooth grey surface, with a dark blob where `hole`."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(120, 180, (4, 4)).astype(np.uint8)
+    grey = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_LINEAR).astype(float)
+    if hole:
+        x, y = rng.integers(size_px // 3, 2 * size_px // 3, 2)
+        yy, xx = np.mgrid[:size_px, :size_px]
+        grey -= 110 * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * (size_px / 9) ** 2))
+    grey += rng.normal(0, 4, grey.shape)
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def write_parts(root: Path, *, counts: dict[str, int] | None = None) -> Path:
+    """Write a class folder of parts, `hole` being the defect."""
+    for number, (label, count) in enumerate((counts or PARTS).items()):
+        folder = root / label
+        folder.mkdir(parents=True)
+        for index in range(count):
+            image = blob_image(1000 * number + index, hole=label == "hole")
+            (folder / f"{index:03}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return root
+
+
+def command(*arguments: object) -> Answer:
+    """Run one command of the host in this process, with `--json`."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_command("edgetl", COMMANDS, [*map(str, arguments), "--json"], version=__version__)
+    return Answer(exit=code, result=json.loads(out.getvalue().splitlines()[-1]), stderr=err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def edgetl() -> Callable[..., Answer]:
+    """Runs a command: edgetl("finetune", data, "--out", run) → Answer."""
+    return command
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache_and_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGETL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGETL_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Torch on one thread: faster for tiny networks, and the same order of sums in every process."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_parts() -> Callable[..., Path]:
+    """Writer of a data set: make_parts(root, counts={"good": 8, "hole": 8})."""
+    return write_parts
+
+
+@pytest.fixture(scope="session")
+def blob_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 24 good parts and 22 with a hole, 48x48."""
+    return write_parts(tmp_path_factory.mktemp("blobs") / "parts")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, blob_parts: Path, one_thread: None) -> Answer:
+    """The answer of one finished `edgetl finetune`; do not change its run."""
+    del one_thread
+    out = tmp_path_factory.mktemp("runs") / "blobs"
+    options = ("--image-size", SIZE_PX, "--preset", "quick", "--defect", "hole", "--data-licence", "CC0-1.0")
+    answer = command("finetune", blob_parts, "--out", out, *options)
+    assert answer.exit == 0, answer
+    return answer
+
+
+@pytest.fixture
+def run_folder(finished: Answer, tmp_path: Path) -> RunFolder:
+    """A copy of the finished run, to be changed at will."""
+    return RunFolder(shutil.copytree(finished.result["run"], tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory, finished: Answer) -> Deployed:
+    """One finished deployment to an industrial PC with ONNX Runtime; do not change it."""
+    folder = tmp_path_factory.mktemp("deployed")
+    run = shutil.copytree(finished.result["run"], folder / "run")
+    bundle = folder / "blobs.edgetl"
+    loose = ("--max-drop-pp", 50, "--max-flips-pct", 50)
+    answer = command("deploy", run, "--target", "ipc-onnxruntime", "--out", bundle, *loose)
+    assert answer.exit == 0, answer
+    return Deployed(result=answer.result, bundle=bundle, run=run)
