@@ -18,7 +18,7 @@ from conditions import conditions, write_record
 
 import edgetl_runtime
 from edgetl.deploy.eager import eager_predictor
-from edgetl.deploy.pipeline import FRESH
+from edgetl.deploy.fresh import FRESH
 from edgetl.run import RunFolder
 from edgetl_runtime.measure import measure_latency, percentile
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Fine-tune, deploy to this machine and to a Jetson, predict with the runtime alone, time it against eager torch."""
+    """Fine-tune, deploy to this machine and to a Jetson, predict with the runtime alone, time it against torch."""
     try:
         from edgetl.data.elpv import LICENCE, write_elpv_csv
     except ImportError as error:
@@ -79,7 +79,7 @@ def _predict(bundle: Path, data: Path) -> dict[str, Any]:
     """Decide on some test images in a fresh process that has only the runtime."""
     import csv
 
-    from edgetl.deploy.pipeline import FRESH
+    from edgetl.deploy.fresh import FRESH
 
     with data.open(newline="", encoding="utf-8") as file:
         images = [row["path"] for row in csv.DictReader(file) if row["split"] == "test"][:PREDICTED]

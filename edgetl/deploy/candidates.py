@@ -281,6 +281,14 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
     return sorted(accepted, key=lambda c: _p99(c) if c.latency else float("inf"))
 
 
+def one_per_model(candidates: list[Candidate]) -> list[Candidate]:
+    """Drop all but the first thread count where nothing was timed."""
+    first: dict[tuple[str, str], Candidate] = {}
+    for c in candidates:
+        first.setdefault((c.backend, c.precision), c)
+    return list(first.values())
+
+
 def _p99(candidate: Candidate) -> float:
     measured = candidate.latency or {}
     figure = measured["decision_ms"]

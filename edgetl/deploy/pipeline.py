@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +12,7 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.contract import Contract, breaches
+from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import GoldenSet, folder_images, pick_samples, tolerance
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.ledger import next_sequence
@@ -23,7 +21,7 @@ from edgetl.metrics import binomial_upper, flips
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
 from edgetl_runtime.backends.base import LoadOptions
-from edgetl_runtime.errors import ContractError, GoldenError
+from edgetl_runtime.errors import ContractError
 from edgetl_runtime.manifest import Cost, Manifest, VariantManifest, VariantOptions
 from edgetl_runtime.probe import facts
 from edgetl_runtime.schema import to_mapping
@@ -40,12 +38,6 @@ if TYPE_CHECKING:
 
 FLOAT = LoadOptions(precision="f32")
 TIMING_IMAGES = 32
-VERIFY_TIMEOUT_S = 300
-# a fresh interpreter in which the host's packages cannot be imported: what passes here passes on a device
-FRESH = (
-    "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'timm', 'onnx', 'nncf', 'edgetl')));"
-    "from edgetl_runtime.__main__ import main; sys.argv = ['edgetl-runtime', *sys.argv[1:]]; sys.exit(main())"
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +195,7 @@ class Deploying:
         """Time what is accurate enough, if the target is this machine; then hold p99 against the contract."""
         accurate = [c for c in tried if c.accepted]
         if not self.profile.measured_here or not accurate:
-            return _one_per_model(tried)
+            return room.one_per_model(tried)
         encoded = [s.path.read_bytes() for s in self.samples["val"][:TIMING_IMAGES]]
         with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
             measured = measure_candidates(self.run, accurate, encoded, advance)
@@ -212,7 +204,7 @@ class Deploying:
             p99 = (c.latency or {})["decision_ms"]["p99"]
             why = breaches(self.contract, {**c.val, "drop_pp": 0.0, "flips": 0, "p99_ms": p99}, c.val["escapes"])
             judged.append(dataclasses.replace(c, why=tuple(w for w in why if w.startswith("p99"))))
-        return judged + _one_per_model([c for c in tried if not c.accepted])
+        return judged + room.one_per_model([c for c in tried if not c.accepted])
 
     def _choose(self, ranked: list[Candidate], tried: list[Candidate]) -> Candidate:
         wanted = [c for c in ranked if self.config.precision in (None, c.precision)]
@@ -382,37 +374,14 @@ class Deploying:
         Returns:
             Peak resident memory of the one that ran the chosen variant alone, in MB; None if it does not run here.
         """
-        _verify(bundle)
+        verify(bundle)
         if chosen.runs_as != chosen.backend:
             return None
-        memory_mb = float(_verify(bundle, "--variant", chosen.id)["memory_mb"])
+        memory_mb = float(verify(bundle, "--variant", chosen.id)["memory_mb"])
         bound = self.contract.max_memory_mb
         if bound is not None and memory_mb > bound:
             raise ContractError("resident memory", f"at most {bound} MB", f"{memory_mb:.0f} MB", fix="--max-memory-mb")
         return memory_mb
-
-
-def _verify(bundle: Path, *options: str) -> dict[str, Any]:
-    command = [sys.executable, "-c", FRESH, "verify", str(bundle), "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
-    try:
-        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        result = {"error": {"message": done.stderr.strip()[-300:] or "no answer"}}
-    if done.returncode != 0 or "error" in result:
-        got = result.get("error", {}).get("message", f"exit {done.returncode}")
-        raise GoldenError(
-            "the bundle in a fresh process", "proven by its golden vectors", got, fix="edgetl deploy --debug"
-        )
-    return result
-
-
-def _one_per_model(candidates: list[Candidate]) -> list[Candidate]:
-    """Drop all but the first thread count where nothing was timed."""
-    first: dict[tuple[str, str], Candidate] = {}
-    for c in candidates:
-        first.setdefault((c.backend, c.precision), c)
-    return list(first.values())
 
 
 def _statement(confirmed: dict[str, Any]) -> str:

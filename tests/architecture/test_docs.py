@@ -59,7 +59,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
         for line in block.replace("\\\n", " ").splitlines():
             words = line.strip().removeprefix("$ ")
             words = re.sub(r"^(?:\.venv/bin/|[A-Z_]+=\S+ )+", "", words)
-            if words.split(" ")[0] in TABLES:
+            if re.match(r"edgetl(-runtime)?( [\w-]|$)", words):
                 yield shlex.split(words, comments=True)
 
 

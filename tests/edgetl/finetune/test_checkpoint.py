@@ -14,11 +14,8 @@ from edgetl.finetune.checkpoint import load_checkpoint, save_checkpoint
 def test_checkpoint_comes_back_bit_by_bit(tmp_path):
     path = tmp_path / "deeper" / "phase.pt"
     assert load_checkpoint(path) is None
-    state = {
-        "weights": {"w": torch.randn(3, 4, generator=torch.Generator().manual_seed(0))},
-        "step": 7,
-        "losses": [0.5],
-    }
+    values = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    state = {"weights": {"w": values}, "step": 7, "losses": [0.5]}
     save_checkpoint(path, state)
     found = load_checkpoint(path)
     assert torch.equal(found["weights"]["w"], values)

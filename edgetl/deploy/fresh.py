@@ -1,0 +1,40 @@
+"""The runtime alone: a fresh interpreter in which the host's packages cannot be imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import GoldenError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERIFY_TIMEOUT_S = 300
+# a fresh interpreter in which the host's packages cannot be imported: what passes here passes on a device
+FRESH = (
+    "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'timm', 'onnx', 'nncf', 'edgetl')));"
+    "from edgetl_runtime.__main__ import main; sys.argv = ['edgetl-runtime', *sys.argv[1:]]; sys.exit(main())"
+)
+
+
+def verify(bundle: Path, *options: str) -> dict[str, Any]:
+    """Run `edgetl-runtime verify` on a bundle in a fresh interpreter and return what it prints.
+
+    Raises:
+        GoldenError: The bundle was refused, or its golden vectors were not reproduced.
+    """
+    command = [sys.executable, "-c", FRESH, "verify", str(bundle), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
+    try:
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        result = {"error": {"message": done.stderr.strip()[-300:] or "no answer"}}
+    if done.returncode != 0 or "error" in result:
+        got = result.get("error", {}).get("message", f"exit {done.returncode}")
+        raise GoldenError(
+            "the bundle in a fresh process", "proven by its golden vectors", got, fix="edgetl deploy --debug"
+        )
+    return result

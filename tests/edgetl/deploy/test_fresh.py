@@ -1,0 +1,31 @@
+"""The fresh interpreter: it proves a bundle, sees an altered one, and has nothing of the host."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from edgetl.deploy.fresh import FRESH, verify
+from edgetl_runtime.errors import GoldenError
+
+
+def test_verify_returns_what_the_runtime_found(tiny_bundle):
+    result = verify(tiny_bundle(), "--variant", "onnxruntime-f32")
+    assert [(v["id"], v["ok"], v["golden"]["count"]) for v in result["variants"]] == [("onnxruntime-f32", True, 16)]
+    assert 10 < result["memory_mb"] < 1000
+
+
+def test_verify_repeats_the_runtimes_sentence(tiny_bundle):
+    path = tiny_bundle()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(GoldenError, match=r"the bundle in a fresh process must be proven by its golden vectors; got "):
+        verify(path)
+
+
+@pytest.mark.parametrize("name", ["torch", "timm", "onnx", "nncf", "edgetl"])
+def test_the_hosts_packages_cannot_be_imported(name):
+    program = FRESH.partition("from edgetl_runtime")[0] + f"import {name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "ModuleNotFoundError" in done.stderr) == (1, True)

@@ -1,0 +1,79 @@
+"""Which images prove a bundle, and how far a device may be off."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgetl.data.samples import Sample
+from edgetl.deploy import golden_vectors
+from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
+from edgetl.errors import DataError
+from edgetl_runtime.golden import tensor_digest
+from edgetl_runtime.preprocess import PreprocessSpec
+
+
+def samples(*counts):
+    return [
+        Sample(path=Path(f"{label}-{i}.png"), label=label, split="val", sha256="0" * 64)
+        for label, count in enumerate(counts)
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("counts", "taken"), [((100, 100), (8, 8)), ((100, 3), (13, 3)), ((50, 1, 50), (8, 1, 7))])
+def test_pick_samples_takes_the_classes_in_turn(counts, taken):
+    picked = pick_samples(samples(*counts), len(counts))
+    assert len(picked) == len(set(picked)) == COUNT
+    assert tuple(sum(p.name.startswith(f"{label}-") for p in picked) for label in range(len(counts))) == taken
+
+
+def test_folder_images_needs_enough_of_them(tmp_path):
+    for index in range(COUNT - 1):
+        (tmp_path / f"{index:02}.PNG").touch()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=f"at least {COUNT} images; got {COUNT - 1}"):
+        folder_images(tmp_path)
+    (tmp_path / "more.jpg").touch()
+    assert len(folder_images(tmp_path)) == COUNT
+    with pytest.raises(DataError, match="got 0"):
+        folder_images(tmp_path / "absent")
+
+
+def test_golden_set_holds_raw_images_and_what_the_model_sees_of_them(tiny_bundle, tmp_path):
+    from edgetl_runtime.bundle import open_bundle
+
+    with open_bundle(tiny_bundle()) as bundle:
+        raw = [bundle.read(f"golden/{index:03}.png") for index in range(COUNT)]
+        expected = bundle.manifest.golden.tensor_sha256
+    paths = [tmp_path / f"{index}.PNG" for index in range(COUNT)]
+    for path, data in zip(paths, raw, strict=True):
+        path.write_bytes(data)
+    run = types.SimpleNamespace(preprocess=PreprocessSpec(width_px=16, height_px=16))
+    golden = GoldenSet(run, paths, "CC0-1.0")
+    manifest = golden.manifest()
+    assert manifest.tensor_sha256 == expected == tensor_digest(golden.tensors)
+    assert manifest.images[:2] == ("golden/000.png", "golden/001.png")
+    members = golden.members()
+    assert [members[name] for name in manifest.images] == raw
+    assert members[manifest.tensors] == golden_vectors.npy(golden.tensors)
+
+
+@dataclasses.dataclass
+class Shipped:
+    backend: str
+    precision: str
+    runs_as: str
+
+
+def test_tolerance_is_widest_where_another_engine_stands_in():
+    own = [tolerance(Shipped("openvino", p, "openvino")).max_abs for p in ("f32", "bf16", "int8")]
+    standing_in = tolerance(Shipped("tensorrt", "f32", "onnxruntime")).max_abs
+    assert own == sorted(own)
+    assert own[0] <= 1e-3
+    assert standing_in > max(own)
+    assert np.isfinite(standing_in)
