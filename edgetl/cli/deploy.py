@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.finetune import option_adder
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     import argparse
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         "confirmed": done.confirmed,
         "candidates": [c.to_mapping() for c in done.candidates],
         "float": done.reference,
+        "contract": to_mapping(contract),
         "note": done.note,
         "memory_mb": done.memory_mb,
         "size_bytes": args.out.stat().st_size,

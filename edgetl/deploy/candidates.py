@@ -118,6 +118,7 @@ class Candidate:
             "latency_ms": {k: measured["decision_ms"][k] for k in ("p50", "p99")} if measured else None,
             "infer_ms": {k: measured["infer_ms"][k] for k in ("p50", "p99")} if measured else None,
             "measured_on": measured.get("measured_on", "not measured on hardware"),
+            "latency": self.latency,
             "accepted": self.accepted,
             "why": "; ".join(self.why),
         }

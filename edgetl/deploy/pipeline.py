@@ -323,7 +323,7 @@ class Deploying:
             temperature=candidate.temperature,
             golden=f"golden/{candidate.id}.npy",
             golden_tolerance=tolerance(candidate),
-            evidence={**candidate.to_mapping(), "made_by": candidate.evidence, "latency": candidate.latency},
+            evidence={**candidate.to_mapping(), "made_by": candidate.evidence},
         )
 
     def _manifest(
