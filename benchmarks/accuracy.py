@@ -25,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="+", metavar="SUITE", help="name of a file in suites/, without .toml")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs here")
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these of the suite's seeds; the record says so")
     args = parser.parse_args()
     for name in args.suites:
         suite = tomllib.loads((HERE / "suites" / f"{name}.toml").read_text(encoding="utf-8"))
@@ -33,9 +34,7 @@ def main() -> int:
             sys.stdout.write(f"{name}: skipped, {missing} is absent (set EDGETL_DATA)\n")
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            record = run_suite(name, suite, (args.keep or Path(temporary)).resolve())
-        write_record(name, record)
-        sys.stdout.write(f"{name}: {json.dumps(record['summary'])}\n")
+            run_suite(name, suite, args.seeds or suite["seeds"], (args.keep or Path(temporary)).resolve())
     return 0
 
 
@@ -50,51 +49,52 @@ def located(name: str) -> Path:
     return Path(os.environ.get("EDGETL_DATA", "data")) / name
 
 
-def run_suite(name: str, suite: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run every seed of a suite and hold the means against its goals."""
-    runs = []
-    for seed in suite["seeds"]:
-        before = conditions()
-        out = folder / f"{name}-{seed}"
-        out.mkdir(parents=True, exist_ok=True)
-        data = write_elpv_csv(out, seed=seed) if suite["data"] == "elpv" else located(suite["data"])
-        options = [
-            *suite.get("options", []),
-            *(["--weights", str(located(suite["weights"]))] if "weights" in suite else []),
-        ]
-        command = [sys.executable, "-m", "edgetl", "finetune", str(data), "--out", str(out / "run"), "--json", *options]
-        environment = {**os.environ, "EDGETL_CACHE": str(folder / "cache")}  # an empty cache: the features count too
-        done = subprocess.run(
-            [*command, "--seed", str(seed), "--force"], capture_output=True, text=True, check=False, env=environment
-        )
-        if done.returncode:
-            raise SystemExit(f"{name} seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
-        result = json.loads(done.stdout.splitlines()[-1])
-        tests = {part: {key: result[part][key] for key in METRICS} for part in ("test", "baseline_test", "val")}
-        runs.append(
-            {
-                "seed": seed,
-                "kept": result["kept"],
-                **tests,
-                "seconds": result["seconds"],
-                "conditions": before,
-                "load_after": os.getloadavg()[0],
-            }
-        )
-        sys.stdout.write(f"{name} seed {seed}: {json.dumps(runs[-1]['test'])} {result['seconds']['total']:.0f} s\n")
+def run_suite(name: str, suite: dict[str, Any], seeds: list[int], folder: Path) -> None:
+    """Run the seeds of a suite; after each one, write the record with what is there."""
+    runs: list[dict[str, Any]] = []
+    for seed in seeds:
+        runs.append(run_seed(name, suite, seed, folder))
+        record = {
+            "schema": "edgetl.bench.accuracy/1",
+            "suite": name,
+            "options": suite.get("options", []),
+            "seeds_of_the_suite": suite["seeds"],
+            "summary": summary(suite, runs),
+            "runs": runs,
+        }
+        write_record(name, record)
+        sys.stdout.write(f"{name} seed {seed}: {json.dumps(record['summary'])}\n")
         sys.stdout.flush()
+
+
+def run_seed(name: str, suite: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
+    """Fine-tune once in a child process with an empty feature cache."""
+    before = conditions()
+    out = folder / f"{name}-{seed}"
+    out.mkdir(parents=True, exist_ok=True)
+    data = write_elpv_csv(out, seed=seed) if suite["data"] == "elpv" else located(suite["data"])
+    options = [*suite.get("options", []), "--seed", str(seed), "--force", "--json"]
+    if "weights" in suite:
+        options += ["--weights", str(located(suite["weights"]))]
+    command = [sys.executable, "-m", "edgetl", "finetune", str(data), "--out", str(out / "run"), *options]
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "EDGETL_CACHE": cache}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{name} seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
+    result = json.loads(done.stdout.splitlines()[-1])
+    metrics = {part: {key: result[part][key] for key in METRICS} for part in ("test", "baseline_test", "val")}
+    measured = {"seconds": result["seconds"], "conditions": before, "load_after": os.getloadavg()[0]}
+    return {"seed": seed, "kept": result["kept"], **metrics, **measured}
+
+
+def summary(suite: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Hold the means over the seeds against the suite's goals."""
     means = {f"test_{key}": statistics.mean(r["test"][key] for r in runs) for key in METRICS}
     means["seconds"] = statistics.mean(r["seconds"]["total"] for r in runs)
-    goals = {
+    return {
         goal: {"goal": bound, "mean": means[goal], "met": meets(goal, means[goal], bound)}
         for goal, bound in suite["goals"].items()
-    }
-    return {
-        "schema": "edgetl.bench.accuracy/1",
-        "suite": name,
-        "options": suite.get("options", []),
-        "summary": goals,
-        "runs": runs,
     }
 
 

@@ -34,7 +34,7 @@ class Phase:
     epochs_min: int
     epochs_max: int
     learning_rate: float
-    patience: int = 8
+    patience: int = 5
 
     def depth_for(self, *, images: int, baseline: float) -> float:
         """Return how deep to unfreeze on this data.
