@@ -53,7 +53,7 @@ class Progress:
 
                 yield show
         seconds = time.monotonic() - started
-        rate = f", {last[0] / seconds:.0f} {unit}/s" if last[0] and seconds > 0.5 else ""
+        rate = f", {last[0] / seconds:.0f} {unit}/s" if last[0] >= seconds > 0.5 else ""
         self.note(f"{title}: {seconds:.1f} s{rate}")
 
 
