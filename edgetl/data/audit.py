@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from edgetl.metrics import binomial_upper
 from edgetl_runtime.errors import ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -153,31 +153,7 @@ def escape_rate_bound(escapes: int, defects: int, *, confidence: float = 0.95) -
     _check_share("confidence", confidence)
     if not 0 <= escapes <= defects or defects < 1:
         raise UsageError("escapes", f"from 0 to {defects} of at least 1 defect", str(escapes), fix="count again")
-    if escapes == defects:
-        return 1.0
-    low, high = escapes / defects, 1.0
-    while high - low > 1e-12:
-        rate = (low + high) / 2
-        if _at_most(escapes, defects, rate) > 1 - confidence:
-            low = rate
-        else:
-            high = rate
-    return high
-
-
-def _at_most(escapes: int, defects: int, rate: float) -> float:
-    """Return the binomial probability of at most `escapes` among `defects`, in logarithms against underflow."""
-    ways = math.lgamma(defects + 1)
-    return math.fsum(
-        math.exp(
-            ways
-            - math.lgamma(k + 1)
-            - math.lgamma(defects - k + 1)
-            + k * math.log(rate)
-            + (defects - k) * math.log1p(-rate)
-        )
-        for k in range(escapes + 1)
-    )
+    return binomial_upper(escapes, defects, confidence) or 0.0
 
 
 def _check_share(name: str, value: float) -> None:

@@ -377,7 +377,7 @@ class Deploying:
         verify(bundle)
         if chosen.runs_as != chosen.backend:
             return None
-        memory_mb = float(verify(bundle, "--variant", chosen.id)["memory_mb"])
+        memory_mb = float(verify(bundle, "--variant", chosen.id)["memory_mb"] or 0)
         bound = self.contract.max_memory_mb
         if bound is not None and memory_mb > bound:
             raise ContractError("resident memory", f"at most {bound} MB", f"{memory_mb:.0f} MB", fix="--max-memory-mb")

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -20,7 +21,7 @@ from edgetl_runtime.cli.driver import run as run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
 
 PARTS = {"good": 24, "hole": 22}
 SIZE_PX = 64

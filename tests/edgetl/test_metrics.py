@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as reference
 
 from edgetl import metrics
@@ -105,3 +108,72 @@ def test_refit_thresholds_moves_as_little_as_possible():
 @pytest.mark.parametrize(("events", "n", "bound"), [(0, 100, 0.0295), (3, 50, 0.1478), (5, 5, 1.0)])
 def test_binomial_upper_is_clopper_and_pearsons(events, n, bound):
     assert metrics.binomial_upper(events, n) == pytest.approx(bound, abs=2e-4)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_binomial_upper_is_where_so_few_events_become_unlikely(confidence):
+    for n in (1, 7, 300):
+        for events in {0, n // 3, n - 1}:
+            bound = metrics.binomial_upper(events, n, confidence)
+            assert stats.binom.cdf(events, n, bound) == pytest.approx(1 - confidence)
+    assert metrics.binomial_upper(0, 0) is None
+
+
+def test_auroc_counts_ties_half():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        scores, positive = rng.integers(0, 6, 40) / 5, rng.integers(0, 2, 40).astype(bool)
+        assert metrics.auroc(scores, positive) == pytest.approx(reference.roc_auc_score(positive, scores))
+
+
+def test_fit_temperature_leaves_scores_between_0_and_1_where_all_is_right():
+    labels = np.array([0, 1] * 10)
+    logits = 2.0 * np.eye(2)[labels]
+    probs = probabilities(logits, metrics.fit_temperature(logits, labels))
+    assert 0.95 < probs.max() < 0.99  # about one further image in 22 is taken to be wrong
+
+
+# saturated, neighbouring and sums a little above 1 included: all of them come out of softmax
+SCORES = st.sampled_from([0.0, 5e-324, 1e-9, 0.25, 0.5, np.nextafter(0.5, 1), 1 - 1.2e-16, 1.0, 1.0 + 2.3e-16])
+PARTS = st.lists(st.tuples(st.one_of(SCORES, st.floats(0, 1)), st.booleans()), min_size=1, max_size=12)
+RATES = st.one_of(st.none(), st.sampled_from([0.0, 0.2, 0.5]))
+
+
+def outcome(scores, defective, cut):
+    return int((defective & (scores < cut)).sum()), int((~defective & (scores >= cut)).sum())
+
+
+def cost_of(escapes, overkill, n_defect, escape_cost, max_escape_rate):
+    if max_escape_rate is None:
+        return escape_cost * escapes + overkill
+    return overkill + escapes / (n_defect + 1) if escapes <= max_escape_rate * n_defect + 1e-9 else np.inf
+
+
+def least_cost(scores, defective, *how):
+    cuts = [0.0, 1.0, *scores[scores <= 1], *np.nextafter(scores[scores < 1], 2)]
+    return min(cost_of(*outcome(scores, defective, cut), int(defective.sum()), *how) for cut in cuts)
+
+
+@given(parts=PARTS, escape_cost=st.sampled_from([0.3, 1.0, 5.0]), rate=RATES)
+@example(parts=[(1.0, False), (1.0, True)], escape_cost=0.3, rate=None)
+@example(parts=[(0.0, False), (0.0, True)], escape_cost=5.0, rate=None)
+def test_fit_thresholds_is_as_good_as_the_best_of_all_cuts(parts, escape_cost, rate):
+    scores, defective = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
+    cut = metrics.fit_thresholds(scores, defective, escape_cost=escape_cost, max_escape_rate=rate).nok_at
+    assert 0 <= cut <= 1
+    found = cost_of(*outcome(scores, defective, cut), int(defective.sum()), escape_cost, rate)
+    assert found == pytest.approx(least_cost(scores, defective, escape_cost, rate))
+
+
+@given(parts=PARTS, near=st.floats(0, 1), reference_=st.tuples(st.integers(0, 4), st.integers(0, 4)), rate=RATES)
+def test_refit_thresholds_never_costs_more_than_the_reference_where_a_cut_allows_it(parts, near, reference_, rate):
+    scores, defective = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
+    n_defect, start = int(defective.sum()), Thresholds(nok_at=near, ok_below=near)
+    options = {"escape_cost": 5.0, "max_escape_rate": rate}
+    found = metrics.refit_thresholds(scores, defective, near=start, reference=reference_, **options)
+    allowed, least = cost_of(*reference_, n_defect, 5.0, rate), least_cost(scores, defective, 5.0, rate)
+    spent = cost_of(*outcome(scores, defective, found.nok_at), n_defect, 5.0, rate)
+    bound = max(allowed, least) if np.isfinite(allowed) else least
+    assert spent <= bound + 1e-9
+    if cost_of(*outcome(scores, defective, near), n_defect, 5.0, rate) <= bound - 1e-9:
+        assert found == start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import resource
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import UnfitError
@@ -49,8 +49,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "signed": bool(bundle.signatures),
             "chosen": manifest.chosen,
             "variants": results,
-            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # peak, kernel counts in KiB
+            "memory_mb": peak_memory_mb(),
         }
+
+
+def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float | None:
+    """Return the largest resident memory of this process so far, in MB; None where the kernel does not say.
+
+    Not `ru_maxrss`: that one starts at the size of the parent, so that a large parent makes every child look large.
+    """
+    for line in status.read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024  # the kernel counts in KiB
+    return None
 
 
 def show(result: Mapping[str, Any]) -> str:

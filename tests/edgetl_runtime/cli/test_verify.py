@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import backends
@@ -48,3 +51,11 @@ def test_verify_says_when_a_variant_or_all_cannot_run(
     monkeypatch.setattr(type(backends.get("null")), "available", lambda *_: "no null here")
     code, result = run("verify", str(tiny_path))
     assert (code, result["error"]["type"]) == (4, "UnfitError")
+
+
+def test_verify_reports_its_own_memory_not_that_of_a_large_parent(tiny_path: Path) -> None:
+    ballast = bytearray(b"x") * 400_000_000
+    command = [sys.executable, "-m", "edgetl_runtime", "verify", str(tiny_path), "--variant", "null-f32", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 5 < json.loads(done.stdout)["memory_mb"] < 200
+    assert len(ballast) == 400_000_000
