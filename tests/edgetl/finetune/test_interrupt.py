@@ -1,32 +1,50 @@
-"""A signal sets the flag, a second one acts as usual, and handlers are put back."""
+"""A signal sets the flag, a second one acts as usual, and handlers are put back.
+
+Each case runs in a process of its own, with the libraries that a training process has loaded.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from edgetl.finetune.interrupt import stop_on_signals
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_sets_the_flag(number):
-    before = signal.getsignal(number)
-    with stop_on_signals() as stop:
-        assert not stop
+PROGRAM = """
+import os, signal, sys
+import openvino, torch
+from edgetl.finetune.interrupt import stop_on_signals
+number = getattr(signal, sys.argv[1])
+before = signal.getsignal(number)
+with stop_on_signals() as stop:
+    print(bool(stop))
+    os.kill(os.getpid(), number)
+    print(bool(stop), flush=True)
+    if "twice" in sys.argv:
         os.kill(os.getpid(), number)
-        assert stop
-    assert signal.getsignal(number) is before
+print(signal.getsignal(number) is before)
+"""
 
 
-def test_second_interrupt_acts_as_usual():
-    with stop_on_signals() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_first_signal_sets_the_flag(name):
+    done = run(name)
+    assert (done.returncode, done.stdout.split()) == (0, ["False", "True", "True"]), done.stderr
+
+
+@pytest.mark.parametrize(("name", "code", "words"), [("SIGINT", -2, "KeyboardInterrupt"), ("SIGTERM", -15, "")])
+def test_second_signal_acts_as_usual(name, code, words):
+    done = run(name, "twice")
+    assert (done.returncode, done.stdout.split()) == (code, ["False", "True"])
+    assert words in done.stderr
 
 
 def test_other_threads_get_a_flag_without_handlers():
