@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run_folder", metavar="RUN", type=Path, help="folder that 'edgetl finetune' wrote")
     add("--out", required=True, type=Path, metavar="FILE.edgetl", help="the bundle to write")
     add("--force", action="store_true", help="replace an existing bundle")
-    add("--config", type=Path, metavar="FILE", help="TOML file with a [deploy] table; options win over it")
-    add("--contract", type=Path, metavar="FILE", help="TOML file with a [contract] table; options win over it")
+    add("--config", type=Path, metavar="FILE", help="TOML file with tables [deploy] and [contract]; options win")
+    add("--contract", type=Path, metavar="FILE", help="TOML file with a [contract] table instead of --config's")
     option = option_adder(parser.add_argument_group("what to deploy"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
     option("--precision", choices=("f32", "bf16", "f16", "int8"), help="only this one; missing the contract is exit 3")
@@ -48,7 +48,13 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     from edgetl.run import RunFolder
 
     config = resolve(DeployConfig, section="deploy", file=args.config, options=_given(args, DeployConfig))
-    contract = resolve(Contract, section="contract", file=args.contract, options=_given(args, Contract))
+    contract = resolve(
+        Contract,
+        section="contract",
+        file=args.contract or args.config,
+        options=_given(args, Contract),
+        must_be_there=args.contract is not None,
+    )
     profile = profiles.get(config.target)
     check_out(args.out, force=args.force)
     folder = RunFolder(args.run_folder)

@@ -252,7 +252,7 @@ def make_model(recipe: Recipe, model: bytes, calibration: Any, folder: Path) -> 
     Args:
         recipe: From `edgetl.quantize.recipe`.
         model: The exported float model.
-        calibration: `CalibrationSet` of the run.
+        calibration: `CalibrationSet` of the run; None where no recipe of the plan needs one.
         folder: Where results are kept.
     """
     from edgetl.quantize.recipe import apply
@@ -260,20 +260,34 @@ def make_model(recipe: Recipe, model: bytes, calibration: Any, folder: Path) -> 
 
     if not recipe.uses_images and recipe.file.algorithm == "as_is":
         return model, {"recipe": recipe.name}
-    parts = [hashlib.sha256(model).hexdigest(), calibration.digest, to_mapping(recipe.parameters), versions()]
+    used = calibration if recipe.uses_images else None
+    seen = {"calibration": used.digest, "calibration_images": len(used.images)} if used is not None else {}
+    parts = [hashlib.sha256(model).hexdigest(), seen, to_mapping(recipe.parameters), versions()]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{recipe.name}-{key}.onnx"
     record = path.with_suffix(".json")
-    if path.is_file() and record.is_file():
-        return path.read_bytes(), json.loads(record.read_text(encoding="utf-8"))
-    made = apply(recipe, model, calibration.images)
-    evidence = {**made.evidence(), "calibration": calibration.digest, "calibration_images": len(calibration.images)}
+    known = _made_before(path, record)
+    if known is not None:
+        return known
+    made = apply(recipe, model, used.images if used is not None else None)
+    evidence = {**made.evidence(), **seen, "sha256": hashlib.sha256(made.model).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     partial.write_bytes(made.model)
     partial.replace(path)
     record.write_text(json.dumps(evidence), encoding="utf-8")
     return made.model, evidence
+
+
+def _made_before(path: Path, record: Path) -> tuple[bytes, dict[str, Any]] | None:
+    """Return model and evidence from the cache; None where there are none, or they are damaged."""
+    try:
+        model = path.read_bytes()
+        evidence: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(evidence, dict) and evidence.get("sha256") == hashlib.sha256(model).hexdigest()
+    return (model, evidence) if whole else None
 
 
 def rank(candidates: Sequence[Candidate]) -> list[Candidate]:

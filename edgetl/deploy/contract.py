@@ -72,6 +72,21 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
     ]
 
 
+def too_slow(contract: Contract, latency: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say whether measured latencies break the contract; a p99 that could not be measured does.
+
+    Args:
+        contract: The bounds.
+        latency: Figures of `edgetl.deploy.latency`: `n`, and `decision_ms` with a `p99` that is None for a small n.
+    """
+    p99_ms = latency["decision_ms"]["p99"]
+    if contract.p99_ms is None or (p99_ms is not None and p99_ms <= contract.p99_ms):
+        return ()
+    if p99_ms is None:
+        return (f"p99 not known from {latency['n']} timings, it must be at most {contract.p99_ms:.2f} ms",)
+    return (_clause("p99", p99_ms, contract.p99_ms, " ms"),)
+
+
 def _clause(name: str, value: float, bound: float, unit: str) -> str:
     if isinstance(value, int) and isinstance(bound, int):
         return f"{name} {value}{unit} > {bound}"

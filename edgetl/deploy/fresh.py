@@ -27,7 +27,13 @@ def verify(bundle: Path, *options: str) -> dict[str, Any]:
         GoldenError: The bundle was refused, or its golden vectors were not reproduced.
     """
     command = [sys.executable, "-c", FRESH, "verify", str(bundle), "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        got = f"no answer in {VERIFY_TIMEOUT_S} s"
+        raise GoldenError(
+            "the bundle in a fresh process", "proven by its golden vectors", got, fix="a less busy machine"
+        ) from error
     try:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):

@@ -47,7 +47,12 @@ class GoldenSet:
         self.names = tuple(f"golden/{i:03}{path.suffix.lower()}" for i, path in enumerate(paths))
         self.licence = licence
         spec = run.preprocess
-        self.tensors: NDArray[np.uint8] = np.stack([preprocess(decode(r, spec), spec, colour="rgb") for r in self.raw])
+        self.tensors: NDArray[np.uint8] = np.stack(
+            [
+                preprocess(decode(raw, spec, name=f"image {path}"), spec, colour="rgb")
+                for path, raw in zip(paths, self.raw, strict=True)
+            ]
+        )
 
     def manifest(self) -> GoldenManifest:
         """Return the manifest's part about the inputs."""
@@ -76,7 +81,7 @@ def tolerance(candidate: Candidate) -> GoldenTolerance:
 
 
 def pick_samples(samples: Sequence[Sample], n_classes: int) -> list[Path]:
-    """Take `COUNT` images, the classes in turn, so that every class that fits is among them."""
+    """Take the first `COUNT` images, the classes in turn, so that every class that fits is among them."""
     by_class = [[s.path for s in samples if s.label == label] for label in range(n_classes)]
     turns = [[paths[i] for paths in by_class if i < len(paths)] for i in range(max(map(len, by_class)))]
     return [path for turn in turns for path in turn][:COUNT]

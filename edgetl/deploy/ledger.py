@@ -37,7 +37,7 @@ def next_sequence(line: str) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = read_json(path) if path.exists() else {"last": 0}
         last = known.get("last") if isinstance(known, dict) else None
-        if not isinstance(last, int):
+        if not isinstance(last, int) or isinstance(last, bool) or last < 0:
             raise RunError(
                 f"ledger {path}", 'of the form {"last": 7}', f"{known!r:.80}", fix="restore it from a backup"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,11 +12,11 @@ import numpy as np
 from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
-from edgetl.deploy.contract import Contract, breaches
+from edgetl.deploy.contract import Contract, breaches, too_slow
 from edgetl.deploy.fresh import verify
-from edgetl.deploy.golden_vectors import GoldenSet, folder_images, pick_samples, tolerance
+from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
 from edgetl.deploy.latency import measure_candidates
-from edgetl.deploy.ledger import next_sequence
+from edgetl.deploy.ledger import ledger_path, next_sequence
 from edgetl.deploy.plan import plan
 from edgetl.metrics import binomial_upper, flips
 from edgetl.versions import versions
@@ -27,9 +28,6 @@ from edgetl_runtime.probe import facts
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from edgetl.data.samples import Sample
     from edgetl.deploy.candidates import Reference
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.profiles import DeviceProfile
@@ -115,10 +113,15 @@ class Deploying:
         from edgetl.data.split_file import read_split
         from edgetl.export.run_export import export_run
 
+        ledger_path(self._line)  # a wrong option is said before minutes of work
+        golden = folder_images(Path(self.config.golden)) if self.config.golden else None
         samples = read_split(self.folder.split_csv, self.run.classes)
         self.samples = {name: [s for s in samples if s.split == name] for name in ("train", "val", "test")}
         with self.progress.stage("export and prove parity"):
             self.exported = export_run(self.folder, self.run)
+        few = len(self.samples["val"]) < COUNT
+        pool = [s for name in ("val", "train", "test") for s in self.samples[name]] if few else self.samples["val"]
+        self.golden_paths = golden or pick_samples(pool, len(self.run.classes))
         self.val = self._split("val")
         self.reference = self._reference()
         tried = self._measure(self._evaluate())
@@ -199,11 +202,7 @@ class Deploying:
         encoded = [s.path.read_bytes() for s in self.samples["val"][:TIMING_IMAGES]]
         with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
             measured = measure_candidates(self.run, accurate, encoded, advance)
-        judged = []
-        for c in measured:
-            p99 = (c.latency or {})["decision_ms"]["p99"]
-            why = breaches(self.contract, {**c.val, "drop_pp": 0.0, "flips": 0, "p99_ms": p99}, c.val["escapes"])
-            judged.append(dataclasses.replace(c, why=tuple(w for w in why if w.startswith("p99"))))
+        judged = [dataclasses.replace(c, why=too_slow(self.contract, c.latency or {})) for c in measured]
         return judged + room.one_per_model([c for c in tried if not c.accepted])
 
     def _choose(self, ranked: list[Candidate], tried: list[Candidate]) -> Candidate:
@@ -253,7 +252,8 @@ class Deploying:
         if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
             return f"no INT8 candidate keeps the contract ({'; '.join(int8[0].why)}): a float variant ships"
         if not self.profile.measured_here:
-            return f"latency on {self.profile.name}: not measured on hardware; ranked by the profile's order"
+            unproven = f"; p99 of at most {self.contract.p99_ms} ms is not proven" if self.contract.p99_ms else ""
+            return f"latency on {self.profile.name}: not measured on hardware; ranked by the profile's order{unproven}"
         return "chosen by measured p99 on this machine"
 
     def _float_variant(self, tried: list[Candidate], chosen: Candidate) -> list[Candidate]:
@@ -273,12 +273,7 @@ class Deploying:
         replace: bool,
     ) -> float | None:
         with self.progress.stage("write and prove the bundle"):
-            paths = (
-                folder_images(self._golden_folder())
-                if self.config.golden
-                else pick_samples(self._val_samples(), len(self.run.classes))
-            )
-            golden = GoldenSet(self.run, paths, self.run.data["licence"])
+            golden = GoldenSet(self.run, self.golden_paths, self.run.data["licence"])
             variants: list[VariantManifest] = []
             models: dict[str, bytes] = {}
             answers: dict[str, bytes] = {}
@@ -299,13 +294,9 @@ class Deploying:
                 partial.unlink(missing_ok=True)
         return memory_mb
 
-    def _golden_folder(self) -> Path:
-        from pathlib import Path
-
-        return Path(str(self.config.golden))
-
-    def _val_samples(self) -> list[Sample]:
-        return self.samples["val"]
+    @property
+    def _line(self) -> str:
+        return self.config.line or self.folder.path.resolve().name
 
     def _variant(self, candidate: Candidate, models: dict[str, bytes]) -> VariantManifest:
         """Describe a variant; two variants of equal bytes share one member."""
@@ -336,7 +327,7 @@ class Deploying:
     ) -> Manifest:
         import cv2
 
-        run, line = self.run, self.config.line or self.folder.path.resolve().name
+        run, line = self.run, self._line
         digests = {"data": run.data["digest"], "split": run.data["split_digest"]}
         if self.calibration is not None:
             digests["calibration"] = self.calibration.digest

@@ -52,9 +52,7 @@ def plan(profile: DeviceProfile, *, cores: int, precision: str | None = None) ->
                 PlannedCandidate(backend=choice.name, precision=name, recipe=recipe, threads=threads)
                 for recipe in recipes.for_backend(choice.name, precision=name)[:1]
             ]
-    offered = {p.precision for p in planned}
-    if precision is not None and precision not in offered:
-        raise UsageError(
-            "--precision", f"one of {profile.name}'s: {', '.join(sorted(offered))}", precision, fix="drop it"
-        )
+    if precision is not None and precision not in {p.precision for p in planned}:
+        offered = sorted({name for choice in profile.backends for name in choice.precisions})
+        raise UsageError("--precision", f"one of {profile.name}'s: {', '.join(offered)}", precision, fix="drop it")
     return tuple(planned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import torch
 
 from edgetl.data.images import load_images
 from edgetl.data.split_file import read_split
+from edgetl.errors import RunError
 from edgetl.export.onnx import deployable, export_onnx
 from edgetl.export.parity import check_parity
 from edgetl.finetune.store import load_model
-from edgetl.run import read_json, write_json
+from edgetl.run import write_json
 from edgetl.versions import versions
 
 if TYPE_CHECKING:
@@ -47,16 +49,32 @@ def export_run(folder: RunFolder, run: Run) -> Exported:
     """
     path = folder.path / "export" / "model.onnx"
     record_path = path.with_suffix(".json")
-    key = {"weights": hashlib.sha256(folder.weights.read_bytes()).hexdigest(), "versions": versions()}
-    if path.is_file() and record_path.is_file():
-        record = read_json(record_path)
-        model = path.read_bytes()
-        if record["key"] == key and record["sha256"] == hashlib.sha256(model).hexdigest():
-            return Exported(path=path, model=model, parity=record["parity"])
+    key = {"weights": _digest(folder.weights), "versions": versions()}
+    known = _exported_before(path, record_path, key)
+    if known is not None:
+        return known
     path.parent.mkdir(exist_ok=True)
     record = _export(folder, run, path) | {"key": key}
     write_json(record_path, record)
     return Exported(path=path, model=path.read_bytes(), parity=record["parity"])
+
+
+def _digest(weights: Path) -> str:
+    try:
+        return hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise RunError(str(weights), "the weights of the run", got, fix="finetune again") from error
+
+
+def _exported_before(path: Path, record_path: Path, key: dict[str, Any]) -> Exported | None:
+    """Return an earlier export of the same weights by the same versions; None where there is none, or it is damaged."""
+    try:
+        model, record = path.read_bytes(), json.loads(record_path.read_text(encoding="utf-8"))
+        fits = record["key"] == key and record["sha256"] == hashlib.sha256(model).hexdigest()
+        return Exported(path=path, model=model, parity=record["parity"]) if fits else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _export(folder: RunFolder, run: Run, path: Path) -> dict[str, Any]:
@@ -64,18 +82,12 @@ def _export(folder: RunFolder, run: Run, path: Path) -> dict[str, Any]:
     samples = [s for s in read_split(folder.split_csv, run.classes) if s.split == "val"][:PARITY_IMAGES]
     images = load_images(samples, run.preprocess, cache_dir=None)
     unproven = path.with_name("unproven.onnx")
-    with torch.no_grad():
-        result = export_onnx(
-            model,
-            mean=run.mean,
-            std=run.std,
-            size_px=(run.preprocess.height_px, run.preprocess.width_px),
-            path=unproven,
-        )
-        try:
+    size_px = (run.preprocess.height_px, run.preprocess.width_px)
+    try:
+        with torch.no_grad():
+            result = export_onnx(model, mean=run.mean, std=run.std, size_px=size_px, path=unproven)
             report = check_parity(deployable(model, mean=run.mean, std=run.std), unproven, images)
-        except BaseException:  # beyond tolerance nothing is left that could be shipped
-            unproven.unlink()
-            raise
-    unproven.replace(path)
+        unproven.replace(path)
+    finally:
+        unproven.unlink(missing_ok=True)  # beyond tolerance nothing is left that could be shipped
     return {"sha256": result.sha256, "parity": dataclasses.asdict(report)}
