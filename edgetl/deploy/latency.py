@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class _Timed:
     def forget(self) -> None:
         self.decision_ms, self.infer_ms, self.steady = [], [], True
 
-    def figures(self, load_before: float) -> dict[str, Any]:
+    def figures(self, other_work_cores: float) -> dict[str, Any]:
         return {
             "decision_ms": _summary(self.decision_ms),
             "infer_ms": _summary(self.infer_ms),
@@ -75,10 +76,28 @@ class _Timed:
             "measured_on": facts().cpu,
             "fingerprint": facts().fingerprint,
             "threads": self.candidate.options.threads,
-            "load_before": load_before,
-            "load_after": os.getloadavg()[0],
+            "other_work_cores": other_work_cores,
             "protocol": f"{ROUNDS} interleaved rounds of {ROUND_ITERATIONS}, batch 1, closed loop, files in memory",
         }
+
+
+class _OtherWork:
+    """Counts the processor time that other processes took since it was made."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.busy_s, self.own_s = _busy_s(), time.process_time()
+
+    def cores(self) -> float:
+        """Return how many cores other work kept busy on average."""
+        foreign_s = (_busy_s() - self.busy_s) - (time.process_time() - self.own_s)
+        return round(max(0.0, foreign_s / (time.monotonic() - self.started)), 2)
+
+
+def _busy_s() -> float:
+    """Processor time of the whole machine that was neither idle nor waiting, stolen time included, in seconds."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf("SC_CLK_TCK")
 
 
 def _summary(samples_ms: Sequence[float]) -> dict[str, float | None]:
@@ -96,7 +115,7 @@ def measure_candidates(
         encoded: Images as the station reads them.
         progress: Called with (rounds done, rounds in all).
     """
-    load_before = os.getloadavg()[0]
+    others = _OtherWork()
     with contextlib.ExitStack() as stack:
         timed = [_Timed(run, c, stack.enter_context(_session(c))) for c in candidates]
         for item in timed:
@@ -110,7 +129,8 @@ def measure_candidates(
                 item.round(encoded, ROUND_ITERATIONS)
                 done += 1
                 progress(done, ROUNDS * len(chosen))
-        return [dataclasses.replace(t.candidate, latency=t.figures(load_before)) for t in chosen]
+        busy = others.cores()
+        return [dataclasses.replace(t.candidate, latency=t.figures(busy)) for t in chosen]
 
 
 def _session(candidate: Candidate) -> BackendSession:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FLOAT = LoadOptions(precision="f32")
 TIMING_IMAGES = 32
+BUSY_SHARE = 0.05  # of the cores; more than this by others disturbs a p99
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +255,12 @@ class Deploying:
         if not self.profile.measured_here:
             unproven = f"; p99 of at most {self.contract.p99_ms} ms is not proven" if self.contract.p99_ms else ""
             return f"latency on {self.profile.name}: not measured on hardware; ranked by the profile's order{unproven}"
+        others = (chosen.latency or {}).get("other_work_cores", 0.0)
+        if others > BUSY_SHARE * facts().cores:
+            return (
+                f"chosen by measured p99, but other work kept {others:.1f} cores busy meanwhile: "
+                "latencies and choice are disturbed; deploy again on a quiet machine"
+            )
         return "chosen by measured p99 on this machine"
 
     def _float_variant(self, tried: list[Candidate], chosen: Candidate) -> list[Candidate]:
