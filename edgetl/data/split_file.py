@@ -57,6 +57,8 @@ def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
         raise RunError(
             str(path), "a readable split", f"{type(error).__name__}: {error}", fix="finetune again"
         ) from error
+    if not samples:
+        raise RunError(str(path), "a readable split", "one without images", fix="finetune again")
     gone = [s.path for s in samples if not s.path.is_file()]
     if gone:
         got = f"{len(gone)} images gone, the first {gone[0]}"
