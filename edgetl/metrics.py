@@ -154,6 +154,16 @@ def fit_temperature(logits: NDArray[np.floating], labels: Labels) -> float:
     return float(np.exp(result.x))
 
 
+def refit_temperature(logits: NDArray[np.floating], labels: Labels, *, near: float, gain: float = 0.01) -> float:
+    """Keep the float model's temperature for a candidate unless its own lowers the log-loss by more than `gain`.
+
+    Another temperature stretches the scores and so moves decisions, which is only worth a real gain.
+    """
+    own = fit_temperature(logits, labels)
+    before, after = (log_loss(probabilities(logits, t), labels) for t in (near, own))
+    return own if before - after > gain else near
+
+
 def calibrated_log_loss(logits: NDArray[np.floating], labels: Labels) -> float:
     """Log-loss at the best temperature: ranks models by how well they order and grade, not by how loud they are."""
     return log_loss(probabilities(logits, fit_temperature(logits, labels)), labels)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.deploy.contract import Contract, breaches
-from edgetl.metrics import evaluate, fit_temperature, flips, is_defective, refit_thresholds
+from edgetl.metrics import evaluate, flips, is_defective, refit_temperature, refit_thresholds
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
@@ -194,7 +194,7 @@ def judge(
     """
     if not np.isfinite(logits).all():
         return _broken(reference, len(labels))
-    temperature = fit_temperature(logits, labels)
+    temperature = refit_temperature(logits, labels, near=reference.temperature)
     scores = defect_scores(probabilities(logits, temperature), run.classes, run.defect_classes)
     thresholds = refit_thresholds(
         scores,
