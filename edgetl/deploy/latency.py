@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SCREEN_ITERATIONS = 20
 ROUNDS = 3
+WARMUP_SECONDS = 1.5  # at most, of each round
 ROUND_ITERATIONS = 100  # three rounds pool to the 299 samples that a p99 needs
 _NS_PER_MS = 1e6
 
@@ -55,7 +56,12 @@ class _Timed:
 
     def round(self, encoded: Sequence[bytes], iterations: int) -> None:
         record = measure_latency(
-            self.decide, encoded, min_iterations=iterations, min_seconds=0.0, max_seconds=60.0, max_warmup_seconds=1.5
+            self.decide,
+            encoded,
+            min_iterations=iterations,
+            min_seconds=0.0,
+            max_seconds=60.0,
+            max_warmup_seconds=WARMUP_SECONDS,
         )
         del self.infer_ms[len(self.decision_ms) : -record.n]  # those of the warm-up
         self.decision_ms += record.samples_ms

@@ -1,0 +1,45 @@
+"""What is tried for each target: in the profile's order, the float model always among it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from edgetl import profiles
+from edgetl.deploy.plan import plan
+from edgetl.profiles import Figure
+from edgetl_runtime.errors import UsageError
+
+
+@pytest.mark.parametrize("name", [p.name for p in profiles.all_profiles()])
+def test_plan_follows_the_profile_and_holds_a_float_model(name):
+    profile = profiles.get(name)
+    planned = plan(profile, cores=2)
+    offered = [(choice.name, precision) for choice in profile.backends for precision in choice.precisions]
+    assert [(p.backend, p.precision) for p in planned] == offered
+    assert any(p.precision == "f32" for p in planned)
+    for p in planned:
+        assert p.backend in p.recipe.file.backends
+        assert p.recipe.file.precision == p.precision
+        assert p.threads == ((1, 2) if profile.measured_here else (None,))
+
+
+@pytest.mark.parametrize("name", [p.name for p in profiles.all_profiles()])
+def test_plan_of_one_precision_keeps_the_float_model_beside_it(name):
+    assert {p.precision for p in plan(profiles.get(name), cores=2, precision="int8")} == {"int8", "f32"}
+    assert {p.precision for p in plan(profiles.get(name), cores=2, precision="f32")} == {"f32"}
+
+
+def test_plan_names_what_a_target_offers_where_the_precision_is_not_among_it():
+    with pytest.raises(UsageError, match=r"--precision must be one of ipc-openvino's: bf16, f32, int8; got f16\."):
+        plan(profiles.get("ipc-openvino"), cores=2, precision="f16")
+
+
+@pytest.mark.parametrize(
+    ("cap", "cores", "threads"), [(None, 1, (1,)), (None, 8, (1, 8)), (4, 8, (1, 4)), (4, 2, (1, 2))]
+)
+def test_plan_tries_one_thread_and_as_many_as_the_cap_allows(cap, cores, threads):
+    figure = Figure(value=cap, source="test") if cap else None
+    profile = dataclasses.replace(profiles.get("local"), thread_cap=figure)
+    assert {p.threads for p in plan(profile, cores=cores)} == {threads}
