@@ -49,4 +49,9 @@ def show(result: Mapping[str, Any]) -> str:
         f"{e['label_agreement']:.4f}, flips {e['flips']}"
         for e in parity["engines"]
     ]
+    frames = parity["file_against_frame"]
+    lines.append(
+        f"  file against camera frame: {frames['tensors_differ']} tensors differ, "
+        f"by at most {frames['max_grey_levels']} grey levels; flips {frames['flips']}"
+    )
     return "\n".join(lines)

@@ -8,21 +8,28 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from edgetl.data.images import load_images
 from edgetl.data.split_file import read_split
 from edgetl.errors import RunError
 from edgetl.export.onnx import deployable, export_onnx
-from edgetl.export.parity import check_parity
+from edgetl.export.parity import check_parity, engine_logits, flips
 from edgetl.finetune.store import load_model
 from edgetl.run import write_json
 from edgetl.versions import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edgetl.data.samples import Sample
     from edgetl.run import Run, RunFolder
 
 PARITY_IMAGES = 128
+RECORD_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +56,7 @@ def export_run(folder: RunFolder, run: Run) -> Exported:
     """
     path = folder.path / "export" / "model.onnx"
     record_path = path.with_suffix(".json")
-    key = {"weights": _digest(folder.weights), "versions": versions()}
+    key = {"weights": _digest(folder.weights), "versions": versions(), "format": RECORD_FORMAT}
     known = _exported_before(path, record_path, key)
     if known is not None:
         return known
@@ -90,4 +97,20 @@ def _export(folder: RunFolder, run: Run, path: Path) -> dict[str, Any]:
         unproven.replace(path)
     finally:
         unproven.unlink(missing_ok=True)  # beyond tolerance nothing is left that could be shipped
-    return {"sha256": result.sha256, "parity": dataclasses.asdict(report)}
+    frames = _file_against_frame(run, samples, images, path.read_bytes())
+    return {"sha256": result.sha256, "parity": dataclasses.asdict(report) | {"file_against_frame": frames}}
+
+
+def _file_against_frame(run: Run, samples: Sequence[Sample], images: NDArray[np.uint8], model: bytes) -> dict[str, int]:
+    """Compare what a station decides on a file with what it decides on the camera's frame of the same image.
+
+    A JPEG may be shrunk while decoding, a frame may not: the tensors differ by a few grey levels.
+    """
+    frames = load_images(samples, dataclasses.replace(run.preprocess, decode_scale=1), cache_dir=None)
+    differ = np.abs(images.astype(np.int16) - frames).max(axis=(1, 2, 3))
+    changed = np.flatnonzero(differ)
+    result = {"count": len(images), "tensors_differ": len(changed), "max_grey_levels": int(differ.max()), "flips": 0}
+    if len(changed):
+        by_file, by_frame = (engine_logits("onnxruntime", model, tensors[changed]) for tensors in (images, frames))
+        result["flips"] = flips(by_file, by_frame)
+    return result
