@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.cli import deploy, finetune
-from edgetl_runtime.errors import BackendMissingError, EdgetlError, UsageError
+from edgetl_runtime.errors import EdgetlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 IMAGES = 1200
+LEAST_IMAGES = 60
 TARGETS = ("local", "jetson")
 PREDICTED = 5
 ROUNDS = 3
@@ -33,18 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune, deploy to this machine and to a Jetson, predict with the runtime alone, time it against torch."""
-    try:
-        from edgetl.data.elpv import LICENCE, write_elpv_csv
-    except ImportError as error:
-        must = "installed with its data"
-        raise BackendMissingError(
-            "the quick start", must, str(error), fix="pip install 'edgetl[quickstart]'"
-        ) from error
+    from edgetl.data.elpv import LICENCE, write_elpv_csv
+
     started = time.monotonic()
     out: Path = args.out
     if out.exists() and not args.force:
         raise UsageError(f"--out {out}", "a new folder", "an existing one", fix="--force to replace it")
-    out.mkdir(parents=True, exist_ok=True)
+    if args.images and args.images < LEAST_IMAGES:
+        must = f"0 for all, or at least {LEAST_IMAGES}"
+        raise UsageError("--images", must, str(args.images), fix=f"--images {IMAGES}")
     data = write_elpv_csv(out, seed=0, limit=args.images or None)
     options = ["--preset", args.preset, "--data-licence", LICENCE, "--force"]
     tuned = _command(finetune, [str(data), "--out", str(out / "run"), *options])

@@ -18,7 +18,8 @@ class Contract:
     Attributes:
         max_drop_pp: Largest loss of accuracy against the float model, in percentage points. A single image is never a
             breach: it is the resolution of the split.
-        max_flips_pct: Largest share of images whose decision differs from the float model's, in per cent.
+        max_flips_pct: Largest share of images whose decision differs from the float model's, in per cent. A single
+            image is a breach only where the bound is 0.
         max_escapes: Largest number of escapes; None allows one more than the float model has.
         max_overkill: Largest number of good parts rejected.
         p99_ms: Largest 99th percentile of the time from encoded image to decision, in milliseconds.
@@ -61,7 +62,7 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
     flips_pct = 100 * candidate["flips"] / n
     terms = [
         ("accuracy drop", candidate["drop_pp"], max(contract.max_drop_pp, 100 / n), " pp"),
-        ("flips", flips_pct, contract.max_flips_pct, " %"),
+        ("flips", flips_pct, max(contract.max_flips_pct, 100 / n) if contract.max_flips_pct else 0.0, " %"),
         ("escapes", candidate["escapes"], max_escapes, ""),
         ("overkill", candidate["overkill"], contract.max_overkill, ""),
         ("p99", candidate.get("p99_ms"), contract.p99_ms, " ms"),

@@ -19,6 +19,9 @@ KEPT = {"drop_pp": 0.0, "flips": 0, "n": 1000, "escapes": 2, "overkill": 5, "p99
         (Contract(), {"drop_pp": 10.0, "n": 20}, "accuracy drop 10.00 pp > 5.00"),
         (Contract(), {"flips": 20}, None),
         (Contract(), {"flips": 21}, "flips 2.10 % > 2.00"),
+        (Contract(), {"flips": 1, "n": 20}, None),  # one image of twenty
+        (Contract(), {"flips": 2, "n": 20}, "flips 10.00 % > 5.00"),
+        (Contract(max_flips_pct=0), {"flips": 1, "n": 20}, "flips 5.00 % > 0.00"),
         (Contract(), {"escapes": 3}, None),
         (Contract(), {"escapes": 4}, "escapes 4 > 3"),
         (Contract(max_escapes=1), {}, "escapes 2 > 1"),
