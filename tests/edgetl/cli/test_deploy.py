@@ -1,0 +1,123 @@
+"""deploy from outside: its JSON, its table, and refusals before any work."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgetl.cli import deploy
+
+CANDIDATE = {
+    "id": str, "backend": str, "precision": str, "accuracy": float, "drop_pp": float, "flips": int, "escapes": int,
+    "n": int, "measured_on": str, "accepted": bool, "why": str,
+}  # fmt: skip
+
+
+def test_result_holds_the_stated_keys(deployed):
+    result = deployed.result
+    assert (result["schema"], result["target"]) == ("edgetl.deploy/1", "ipc-onnxruntime")
+    assert result["bundle"] == str(deployed.bundle)
+    assert result["size_bytes"] == deployed.bundle.stat().st_size
+    for candidate in result["candidates"]:
+        assert {key: type(candidate[key]) for key in CANDIDATE} == CANDIDATE
+        assert candidate["latency_ms"] is None  # the target is not this machine
+    assert result["chosen"] in {c["id"] for c in result["candidates"] if c["accepted"]}
+    assert {"accuracy", "escapes", "overkill", "flips", "drop_pp", "n", "float_accuracy"} <= result["confirmed"].keys()
+
+
+def test_show_says_what_ships_and_what_was_not_measured(deployed):
+    text = deploy.show(deployed.result)
+    rows = text.splitlines()
+    assert len(rows[0].split()) == 10  # "drop pp", "p50 ms" and "p99 ms" are two words each
+    assert next(row for row in rows if row.startswith(deployed.result["chosen"])).endswith("chosen")
+    assert "not measured on hardware" in text
+    assert "confirmed on test (n = 12)" in text
+    assert str(deployed.bundle) in rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--target", "jetsen"], 2, "target must be a known device; got 'jetsen'"),
+        (
+            ["--target", "local", "--precision", "f16"],
+            2,
+            "--precision must be one of local's: bf16, f32, int8; got f16",
+        ),
+        (["--max-drop-pp", "-1"], 2, "--max-drop-pp must be 0 or above; got -1.0"),
+        (["--p99-ms", "inf"], 2, "p99_ms must be a finite number; got inf"),
+        (["--line", "my line"], 2, "--line must be letters, digits"),
+        (["--golden", "absent"], 1, "--golden absent must be a folder of at least 16 images; got 0"),
+        (["--config", "absent.toml"], 2, "absent.toml must be a readable file"),
+        (["--contract", "absent.toml"], 2, "absent.toml must be a readable file"),
+    ],
+)
+def test_mistake_is_refused_before_any_work(options, code, words, run_folder, edgetl, tmp_path):
+    answer = edgetl("deploy", run_folder.path, "--out", tmp_path / "x.edgetl", *options)
+    assert (answer.exit, answer.result["exit"]) == (code, code), answer
+    assert words in answer.result["error"]["message"]
+    assert not (run_folder.path / "export").exists()
+    assert not (tmp_path / "x.edgetl").exists()
+
+
+def test_existing_output_is_refused_before_any_work(run_folder, edgetl, tmp_path):
+    out = tmp_path / "x.edgetl"
+    out.write_bytes(b"mine")
+    answer = edgetl("deploy", run_folder.path, "--out", out)
+    assert (answer.exit, out.read_bytes()) == (2, b"mine")
+    assert answer.result["error"]["message"] == f"--out {out} must be a new file; got an existing one."
+    assert edgetl("deploy", run_folder.path, "--out", tmp_path, "--force").exit == 2
+    nowhere = edgetl("deploy", run_folder.path, "--out", tmp_path / "no" / "x.edgetl")
+    assert "in an existing folder; got a missing one" in nowhere.result["error"]["message"]
+
+
+def test_folder_without_a_run_is_said(edgetl, tmp_path):
+    answer = edgetl("deploy", tmp_path, "--out", tmp_path / "x.edgetl")
+    assert (answer.exit, answer.result["error"]["type"]) == (1, "RunError")
+    assert answer.result["error"]["message"] == f"run {tmp_path} must be a finished run; got no run.json."
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[contract]\nmax_drop = 1", r"key 'max_drop' in"),
+        ("max_drop_pp = 0.1", "table [max_drop_pp] in"),
+        ("[deploy]\ntarget = 'local'", "with a table [contract]; got none"),
+        ("[contract]\nmax_flips_pct = -2", "--max-flips-pct must be 0 or above; got -2"),
+    ],
+)
+def test_contract_file_is_read_strictly(text, words, run_folder, edgetl, tmp_path):
+    file = tmp_path / "contract.toml"
+    file.write_text(text)
+    answer = edgetl("deploy", run_folder.path, "--out", tmp_path / "x.edgetl", "--contract", file)
+    assert answer.exit == 2
+    assert words in answer.result["error"]["message"]
+
+
+def test_configuration_and_contract_come_from_files_and_options_win(run_folder, tmp_path, monkeypatch):
+    import argparse
+
+    from edgetl.deploy import pipeline
+
+    seen = []
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def keep(self, folder, run, profile, config, contract, progress):
+        seen.append((profile.name, config, contract))
+        raise Stop
+
+    monkeypatch.setattr(pipeline.Deploying, "__init__", keep)
+    config, contract = tmp_path / "edgetl.toml", tmp_path / "contract.toml"
+    config.write_text('[deploy]\ntarget = "jetson"\nline = "a"\n[contract]\nmax_escapes = 3\n[finetune]\nseed = 1\n')
+    contract.write_text("[contract]\nmax_flips_pct = 1\nmax_escapes = 5\n")
+    parser = argparse.ArgumentParser()
+    deploy.add_arguments(parser)
+    common = [str(run_folder.path), "--out", str(tmp_path / "x.edgetl"), "--config", str(config), "--line", "b"]
+    for further in ([], ["--contract", str(contract), "--max-flips-pct", "4"]):
+        with pytest.raises(Stop):
+            deploy.run(parser.parse_args([*common, *further]))
+    (target, asked, first), (_, _, second) = seen
+    assert (target, asked.target, asked.line) == ("jetson-orin-nano", "jetson", "b")
+    assert (first.max_escapes, first.max_flips_pct) == (3, 2.0)
+    assert (second.max_escapes, second.max_flips_pct) == (5, 4.0)

@@ -1,0 +1,176 @@
+"""A deployment ends in a proven bundle or in nothing at all."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgetl.deploy.golden_vectors import GoldenSet, npy
+from edgetl.run import RunFolder
+from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.tasks.classification import Thresholds
+
+TARGET = ("--target", "ipc-onnxruntime")
+LOOSE = ("--max-drop-pp", 50, "--max-flips-pct", 50)
+
+
+@pytest.fixture
+def folder(deployed, tmp_path):
+    """A copy of the deployed run, its exported and quantized models included."""
+    return RunFolder(shutil.copytree(deployed.run, tmp_path / "copy"))
+
+
+def reject_everything(folder):
+    """Make the run call every part NOK, so that a bound on overkill cannot be kept."""
+    run = folder.read()
+    folder.write(dataclasses.replace(run, thresholds=Thresholds(nok_at=0.0, ok_below=0.0)))
+
+
+def relabel_test(folder, *, label):
+    with folder.split_csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with folder.split_csv.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "label": label if row["split"] == "test" else row["label"]} for row in rows)
+
+
+def test_bundle_holds_the_chosen_variant_the_float_one_and_their_proof(deployed):
+    run = RunFolder(deployed.run).read()
+    with open_bundle(deployed.bundle) as bundle:
+        manifest = bundle.manifest
+        assert manifest.chosen == deployed.result["chosen"]
+        assert {v.precision for v in manifest.variants} == {"int8", "f32"}
+        assert manifest.golden.count == 16
+        for variant in manifest.variants:
+            assert bundle.array(variant.golden).shape == (16, 2)
+        assert (manifest.classes, manifest.defect_classes) == (run.classes, run.defect_classes)
+        assert manifest.preprocess == run.preprocess
+        assert manifest.digests["data"] == run.data["digest"]
+        assert set(manifest.digests) == {"data", "split", "calibration"}
+        assert manifest.licences["data"] == "CC0-1.0"
+        assert manifest.metrics["test"]["n"] == deployed.result["confirmed"]["n"]
+        assert manifest.contract["max_flips_pct"] == 50.0
+
+
+def test_looks_at_test_are_counted(deployed):
+    assert RunFolder(deployed.run).read().test_looks == deployed.result["confirmed"]["test_looks"] == 2
+
+
+def test_memory_is_that_of_the_deciding_process(deployed):
+    assert 30 < deployed.result["memory_mb"] < 400
+
+
+def test_quantized_models_agree_with_the_float_one(deployed):
+    assert {c["id"] for c in deployed.result["candidates"]} == {"onnxruntime-int8", "onnxruntime-f32"}
+    assert next(c for c in deployed.result["candidates"] if c["precision"] == "f32")["flips"] == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--precision", "int8")])
+def test_nothing_within_the_contract_is_exit_3_and_nothing_is_written(options, folder, edgetl, tmp_path):
+    reject_everything(folder)
+    out = tmp_path / "x.edgetl"
+    out.write_bytes(b"what was there")
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", out, "--force", *LOOSE, "--max-overkill", 0, *options)
+    assert (answer.exit, answer.result["exit"], answer.result["error"]["type"]) == (3, 3, "ContractError")
+    assert "onnxruntime-int8: overkill 3 > 0" in answer.result["error"]["message"]
+    assert out.read_bytes() == b"what was there"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["copy", "x.edgetl"]
+    assert folder.read().test_looks == 2  # test was not looked at
+
+
+def test_miss_on_test_is_exit_3_without_a_second_candidate(folder, edgetl, tmp_path):
+    relabel_test(folder, label="hole")
+    out = tmp_path / "x.edgetl"
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", out, *LOOSE, "--max-escapes", 0)
+    assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
+    assert answer.result["error"]["message"] == (
+        "the chosen candidate onnxruntime-int8 must be inside the contract on test; got escapes 6 > 0."
+    )
+    assert not out.exists()
+    assert folder.read().test_looks == 3
+
+
+def test_force_replaces_a_bundle_and_counts_on(folder, deployed, edgetl, tmp_path):
+    out = shutil.copy(deployed.bundle, tmp_path / "x.edgetl")
+    with open_bundle(out) as bundle:
+        before = bundle.manifest.sequence
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", out, "--force", "--line", "run", *LOOSE)
+    assert answer.exit == 0
+    with open_bundle(out) as bundle:
+        assert bundle.manifest.sequence == before + 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["copy", "x.edgetl"]
+    assert (folder.path / "deployments" / "ipc-onnxruntime.json").is_file()
+
+
+def test_bundle_that_its_own_proof_refuses_is_not_written(folder, edgetl, tmp_path, monkeypatch):
+    expected = GoldenSet.expected
+
+    def wrong(self, candidate):
+        import io
+
+        scores = np.load(io.BytesIO(expected(self, candidate)))
+        return npy(scores[:, ::-1].copy())
+
+    monkeypatch.setattr(GoldenSet, "expected", wrong)
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE)
+    assert (answer.exit, answer.result["error"]["type"]) == (1, "GoldenError")
+    assert "the bundle in a fresh process must be proven by its golden vectors" in answer.result["error"]["message"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["copy"]
+
+
+def test_too_much_memory_is_exit_3_and_nothing_is_written(folder, edgetl, tmp_path):
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE, "--max-memory-mb", 10)
+    assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
+    assert "resident memory must be at most 10.0 MB" in answer.result["error"]["message"]
+    assert not (tmp_path / "x.edgetl").exists()
+
+
+def change_first_image(folder):
+    with folder.split_csv.open(newline="", encoding="utf-8") as file:
+        path = Path(next(csv.DictReader(file))["path"])
+    rows = folder.split_csv.read_text().replace(str(path), str(folder.path / "moved.png"))
+    folder.split_csv.write_text(rows)
+    return path, folder.path / "moved.png"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("gone", "the run's images must be where they were; got 1 images gone"),
+        ("changed", "must be as it was when scanned; got another content"),
+        ("weights", "weights.safetensors must be the weights of the run; got No such file or directory"),
+        ("run", "must be a finished run; got an unfinished one"),
+    ],
+)
+def test_run_that_is_not_what_it_was_is_one_sentence(damage, words, folder, edgetl, tmp_path):
+    if damage in ("gone", "changed"):
+        before, after = change_first_image(folder)
+        if damage == "changed":
+            after.write_bytes(before.read_bytes() + b"\0")
+    else:
+        {"weights": folder.weights, "run": folder.run_json}[damage].unlink()
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE)
+    assert answer.exit == 1
+    assert words in answer.result["error"]["message"]
+    assert not (tmp_path / "x.edgetl").exists()
+
+
+def test_bundle_decides_as_the_interface_says(deployed, blob_parts, capsys):
+    from edgetl_runtime.__main__ import main
+
+    images = [str(blob_parts / "hole" / "000.png"), str(blob_parts / "good" / "000.png")]
+    assert main(["predict", str(deployed.bundle), *images, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["schema"] == "edgetl.predict/1"
+    for image, label, verdict, found in zip(images, ("hole", "good"), ("NOK", "OK"), result["decisions"], strict=True):
+        assert (found["image"], found["class"], found["verdict"]) == (image, label, verdict)
+        assert found["score"] == pytest.approx(max(found["scores"].values()))
+        assert found["defect_score"] == pytest.approx(found["scores"]["hole"])
+        assert set(found["timings_ms"]) == {"decode", "preprocess", "infer", "postprocess", "total"}
