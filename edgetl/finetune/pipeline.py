@@ -74,6 +74,7 @@ class Finetuning:
         self.seconds: dict[str, float] = {"features": 0.0, "head": 0.0, "finetune": 0.0, "total": 0.0}
         self.epochs: list[dict[str, Any]] = []
         self.load_before = os.getloadavg()[0]
+        self._finetuned: FrozenTrunk | None = None
 
     def run(self, stop: StopFlag) -> Run:
         """Run all stages and write the run.
@@ -296,9 +297,10 @@ class Finetuning:
         self.folder.append_metrics(record)
 
     def _logits(self, examples: Examples) -> NDArray[np.float32]:
-        """Logits of the whole network, run by the deployment engine."""
-        trunk = self._trunk([*(module for _, module in self.segments), self.classifier])
-        return predict(trunk, torch.nn.Identity(), examples.images)
+        """Logits of the whole network as it is after fine-tuning, run by the deployment engine."""
+        if self._finetuned is None:
+            self._finetuned = self._trunk([*(module for _, module in self.segments), self.classifier])
+        return predict(self._finetuned, torch.nn.Identity(), examples.images)
 
     def _finish(
         self,

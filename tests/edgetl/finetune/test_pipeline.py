@@ -1,0 +1,115 @@
+"""Fine-tuning from data to run: what hurts is reported and never shipped."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgetl import backbones
+from edgetl.backbones.build import build
+from edgetl.config import FinetuneConfig
+from edgetl.finetune.interrupt import StopFlag
+from edgetl.finetune.pipeline import Finetuning, split_at_depth
+from edgetl.finetune.preset import Phase, Preset
+from edgetl.progress import Progress
+from edgetl.run import RunFolder
+
+GENTLE = Phase(name="top", depth=0.3, megapixels=0.01, epochs_min=2, epochs_max=2, learning_rate=1e-4)
+
+
+class Notes(Progress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def finetune(make_parts, one_thread, tmp_path_factory):
+    del one_thread
+    data = make_parts(tmp_path_factory.mktemp("data") / "parts", counts={"good": 14, "hole": 14})
+
+    def run(*phases, **changes):
+        options = {"backbone": "timm/test_efficientnet", "weights": "none", "image_size": 32, "defect": ("hole",)}
+        folder, notes = RunFolder(tmp_path_factory.mktemp("runs") / "run"), Notes()
+        job = Finetuning(FinetuneConfig(data=str(data), **{**options, **changes}), folder, notes)
+        job.preset = Preset(schema_version=1, description="test", resolution=1.0, phases=phases, batch_size=8)
+        return job.run(StopFlag()), folder, notes.notes
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def baseline(finetune):
+    run, folder, _ = finetune()
+    return run, load_file(folder.weights)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"), [(30.0, "negative transfer"), (1e30, "fine-tuning diverged")], ids=["hurts", "diverges"]
+)
+def test_fine_tuning_that_hurts_keeps_the_baseline_and_says_so(rate, words, finetune, baseline):
+    run, folder, notes = finetune(dataclasses.replace(GENTLE, depth=1.0, learning_rate=rate))
+    assert run.kept == "baseline"
+    assert any(words in note for note in notes)
+    assert any("negative transfer" in note for note in notes)
+    assert run.test == run.baseline_test == baseline[0].test
+    assert all(torch.equal(value, baseline[1][name]) for name, value in load_file(folder.weights).items())
+
+
+def test_better_of_the_two_models_is_kept(finetune, baseline):
+    run, folder, notes = finetune(
+        dataclasses.replace(GENTLE, depth=1.0, learning_rate=3e-3, epochs_min=4, epochs_max=4)
+    )
+    found = load_file(folder.weights)
+    assert run.finetuned_val is not None
+    assert run.baseline_test == baseline[0].baseline_test  # of the pretrained backbone, whatever was trained since
+    same = all(torch.equal(found[name], value) for name, value in baseline[1].items())
+    better = run.finetuned_val["log_loss"] < run.baseline_val["log_loss"]
+    assert (run.kept == "finetuned") == better == (not same)
+    assert any("negative transfer" in note for note in notes) == (not better)
+    assert run.val == (run.finetuned_val if better else run.baseline_val)
+
+
+def test_same_seed_gives_the_same_weights(finetune):
+    rate = dataclasses.replace(GENTLE, depth=1.0, learning_rate=3e-3)
+    first, second = (load_file(finetune(rate)[1].weights) for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_frozen_layers_and_statistics_of_normalisation_stay_the_pretrained_ones(finetune):
+    torch.manual_seed(0)
+    pretrained = build(backbones.get("mobilenetv3_small_100"), num_classes=2, weights=None, image_px=32)
+    before = pretrained.state_dict()
+    _, folder, _ = finetune(dataclasses.replace(GENTLE, learning_rate=1e-3), backbone="mobilenetv3_small_100")
+    found = load_file(folder.weights)
+    assert torch.equal(found["conv_stem.weight"], before["conv_stem.weight"])
+    for name, value in found.items():
+        if "running_" in name:
+            assert torch.equal(value, before[name]), name
+
+
+def test_class_counts_and_conditions_are_in_the_run(baseline):
+    run = baseline[0]
+    counts = run.data["counts"]
+    assert sum(counts[split]["hole"] for split in ("train", "val", "test")) == 14
+    assert run.val["n"] == sum(counts["val"].values())
+    assert run.conditions["torch_threads"] == 1
+    assert {"load_before", "load_after", "fingerprint", "device"} <= run.conditions.keys()
+    assert run.weights["kind"] == "none"
+
+
+@pytest.mark.parametrize(("depth", "learning"), [(0.0, 1), (0.34, 3), (0.5, 5), (1.0, 9)])
+def test_split_at_depth_counts_from_the_top(depth, learning):
+    modules = list(range(9))
+    frozen, upper = split_at_depth(modules, depth)
+    assert frozen + upper == modules
+    assert len(upper) == learning or np.isclose(len(upper), depth * 9, atol=0.5)
