@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from edgetl import __version__
@@ -11,6 +12,9 @@ from edgetl_runtime.cli.driver import run
 
 def main() -> int:
     """Run one command; see `edgetl --help`."""
+    # torch's threads must sleep, not spin, while they wait: beside OpenVINO's threads or any other work spinning takes
+    # two thirds of the processor for nothing. Read when torch's OpenMP is loaded, so it is said here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return run("edgetl", COMMANDS, None, version=__version__)
 
 
