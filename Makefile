@@ -11,6 +11,9 @@ STAMP := $(VENV)/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
+# threads that spin while they wait slow each other down on few cores
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: help install lint test test-catalogue demo clean distclean
 
 help: ## say what can be made
