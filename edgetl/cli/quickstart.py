@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("quickstart"), metavar="DIR", help="default quickstart")
     parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help="solar cells to use, 0 for all 2,624")
     parser.add_argument("--preset", default="quick", help="of 'edgetl finetune'; default quick")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="smaller is faster and worse; default 224")
     parser.add_argument("--force", action="store_true", help="replace an earlier quick start")
 
 
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--images", must, str(args.images), fix=f"--images {IMAGES}")
     data = write_elpv_csv(out, seed=0, limit=args.images or None)
     options = ["--preset", args.preset, "--data-licence", LICENCE, "--force"]
+    options += ["--image-size", str(args.image_size)] if args.image_size else []
     tuned = _command(finetune, [str(data), "--out", str(out / "run"), *options])
     deployed = [_deploy(out, target) for target in TARGETS]
     bundle = Path(deployed[0]["bundle"])

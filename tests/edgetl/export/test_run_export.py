@@ -38,7 +38,7 @@ def exports(monkeypatch):
 
 def test_exported_model_is_the_graph_of_the_house(deployed):
     exported = export_run(RunFolder(deployed.run), RunFolder(deployed.run).read())
-    onnx_walk.check(exported.model)
+    onnx_walk.check(exported.model, name="model.onnx")
     session = onnxruntime.InferenceSession(exported.model)
     (image,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [64, 64, 3])
