@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SCREEN_ITERATIONS = 20
 ROUNDS = 3
-WARMUP_SECONDS = 1.5  # at most, of each round
+WARMUP_SECONDS = 0.5  # at most, of each round
 ROUND_ITERATIONS = 100  # three rounds pool to the 299 samples that a p99 needs
 _NS_PER_MS = 1e6
 
