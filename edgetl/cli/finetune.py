@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--backbone", help="see 'edgetl backbones'; default tf_efficientnet_lite0")
     option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
     option("--image-size", type=int, metavar="PX", help="side of the square input; default the backbone's own")
-    option("--preset", help="fast (seconds), balanced (minutes, default) or best (up to an hour)")
+    option("--preset", help="fast, quick, balanced (default) or best")
     option("--seed", type=int, help="default 0")
     option("--defect", nargs="+", metavar="CLASS", help="the defect classes; default all but the one named ok, good, …")
     option("--device", choices=("auto", "cpu", "cuda"), help="default auto")

@@ -107,14 +107,16 @@ def defect_classes(classes: Sequence[str], chosen: Sequence[str] | None) -> tupl
         if len(good) != 1:
             got = "several: " + ", ".join(good) if good else "none among " + ", ".join(classes)
             must = "named ok, good, functional, free, pass or no_… for exactly one class"
-            raise DataError("the good parts", must, got, fix=f"--defect {classes[0]}")
+            # no guess: the wrong one would declare the good parts defective
+            fix = f"--defect CLASS…, naming the defects among {', '.join(classes)}"
+            raise DataError("the good parts", must, got, fix=fix)
         return tuple(name for name in classes if name not in good)
     for name in chosen:
         if name not in classes:
             raise UsageError("--defect", "a class of the data", f"'{name}'", fix=nearest(name, classes))
     if not 0 < len(set(chosen)) < len(classes):
         must = f"at least one and not all of {', '.join(classes)}"
-        raise UsageError("--defect", must, f"{len(set(chosen))}", fix=f"--defect {classes[0]}")
+        raise UsageError("--defect", must, f"{len(set(chosen))}", fix="--defect CLASS…, naming the defects only")
     return tuple(name for name in classes if name in chosen)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import GoldenError
+from edgetl_runtime.errors import GoldenError, UnfitError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,8 @@ def verify(bundle: Path, *options: str) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         result = {"error": {"message": done.stderr.strip()[-300:] or "no answer"}}
-    if done.returncode != 0 or "error" in result:
+    # exit 4: every variant that this machine can run is proven, but the chosen one is for another
+    if done.returncode not in (0, UnfitError.exit_code) or "error" in result:
         got = result.get("error", {}).get("message", f"exit {done.returncode}")
         raise GoldenError(
             "the bundle in a fresh process", "proven by its golden vectors", got, fix="edgetl deploy --debug"

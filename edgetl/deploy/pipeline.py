@@ -21,6 +21,7 @@ from edgetl.deploy.plan import plan
 from edgetl.metrics import binomial_upper, flips
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
+from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.manifest import Cost, Manifest, VariantManifest, VariantOptions
@@ -249,6 +250,11 @@ class Deploying:
         return confirmed
 
     def _note(self, chosen: Candidate, tried: list[Candidate]) -> str:
+        if chosen.backend not in backends.names():
+            return (
+                f"latency on {self.profile.name}: not measured on hardware. This release of edgetl-runtime has "
+                f"no backend {chosen.backend}: until one has, run the bundle with --allow-fallback, which takes its float variant"
+            )
         int8 = [c for c in tried if c.precision == "int8"]
         if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
             return f"no INT8 candidate keeps the contract ({'; '.join(int8[0].why)}): a float variant ships"

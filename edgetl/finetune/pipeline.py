@@ -143,7 +143,7 @@ class Finetuning:
             )
         self.defects = defect_classes(self.data.classes, config.defect)
         if self.data.bad:
-            self.progress.note(f"{len(self.data.bad)} bad images left out; listed in the report")
+            self.progress.note(f"left out as unusable: {len(self.data.bad)}; listed in the report")
         self.image_px = self._choose_size()
         self.preprocess = PreprocessSpec(
             width_px=self.image_px,

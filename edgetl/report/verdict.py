@@ -210,6 +210,9 @@ def _on_deployments(run: Run, deployments: Sequence[Deployment]) -> list[Point]:
         if not d.measured:
             text = f"{d.target}: latency was not measured on hardware. Measure there before release."
             points.append(Point(level="care", text=text))
+        elif "disturbed" in d.note:
+            text = f"{d.target}: other work disturbed the latency measurement. Deploy again on a quiet machine."
+            points.append(Point(level="care", text=text))
         escapes = d.confirmed.get("escapes")
         if isinstance(escapes, int) and escapes > run.test["escapes"]:
             text = f"{d.target}: {plural(escapes, 'escape')} on test after optimisation, {run.test['escapes']} before."

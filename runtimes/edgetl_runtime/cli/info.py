@@ -42,7 +42,8 @@ def show(result: Mapping[str, Any]) -> str:
         f"made        {manifest['created']} by edgetl {manifest['edgetl_version']}",
         f"line        {manifest['line']}, sequence {manifest['sequence']}",
         f"classes     {', '.join(manifest['classes'])}; defects: {', '.join(manifest['defect_classes'])}",
-        f"input       {spec['width_px']}x{spec['height_px']} px, {spec['resize']}, {spec['interpolation']}",
+        f"input       {spec['width_px']}x{spec['height_px']} px, {spec['resize']}, {spec['interpolation']}; "
+        f"arrays are {spec['colour'].upper()}, {spec['bit_depth']} bit",
         f"golden      {golden['count']} vectors, licence {golden['licence']}",
         *(f"licence     {what}: {licence}" for what, licence in manifest["licences"].items()),
         "variants",

@@ -41,8 +41,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             reasons = "; ".join(f"{result['id']}: {result['why']}" for result in results)
             fix = "install a backend of the bundle; its bytes are right"
             raise UnfitError("this machine", "able to run a variant of the bundle", reasons, fix=fix)
+        chosen = next((r for r in results if r["id"] == manifest.chosen), None)
         return {
             "schema": "edgetl.verify/1",
+            "exit": UnfitError.exit_code if chosen is not None and not chosen["ok"] else 0,
             "bundle": str(args.bundle),
             "manifest_sha256": bundle.manifest_sha256,
             "members": len(bundle.names),
