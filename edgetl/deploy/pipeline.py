@@ -253,7 +253,7 @@ class Deploying:
         if chosen.backend not in backends.names():
             return (
                 f"latency on {self.profile.name}: not measured on hardware. This release of edgetl-runtime has "
-                f"no backend {chosen.backend}: until one has, run the bundle with --allow-fallback, which takes its float variant"
+                f"no backend {chosen.backend}: until one has, run the bundle with --allow-fallback (its float variant)"
             )
         int8 = [c for c in tried if c.precision == "int8"]
         if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
