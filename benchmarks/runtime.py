@@ -18,11 +18,12 @@ from conditions import conditions, write_record
 
 import edgetl_runtime
 from edgetl.deploy.eager import eager_predictor
-from edgetl.deploy.fresh import FRESH
+from edgetl.deploy.fresh import FRESH, verify
 from edgetl.run import RunFolder
 from edgetl_runtime.measure import measure_latency, percentile
 
 STARTS = 7
+PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 ROUNDS = 5
 ROUND_ITERATIONS = 60
 SIZE_PX = (1280, 960)
@@ -80,34 +81,25 @@ def camera_images(bundle: Path, folder: Path) -> list[Path]:
 
 
 def starts(run: Path, bundles: dict[str, Path], image: Path) -> dict[str, Any]:
-    """Time whole processes from start to first decision, in turn, with the peak memory the kernel counted."""
-    commands = {
-        name: [sys.executable, "-c", FRESH, "predict", str(b), str(image), "--json"] for name, b in bundles.items()
-    }
+    """Time whole processes from start to first decision, in turn; then ask each for its peak memory."""
+    commands = {n: [sys.executable, "-c", FRESH, "predict", str(b), str(image), "--json"] for n, b in bundles.items()}
     commands["eager_torch"] = [sys.executable, "-c", EAGER, str(run), str(image)]
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    samples: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(STARTS + 1):
         for name, command in commands.items():
-            samples[name].append(process(command))
-    return {
-        name: {
-            "start_s": statistics.median(s for s, _ in pairs[1:]),  # the first of each fills the page cache
-            "start_s_all": [s for s, _ in pairs[1:]],
-            "memory_mb": statistics.median(m for _, m in pairs[1:]),
-        }
-        for name, pairs in samples.items()
-    }
-
-
-def process(command: list[str]) -> tuple[float, float]:
-    begin = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.monotonic() - begin
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{command[:3]} ended with {child.returncode}")
-    return seconds, usage.ru_maxrss / 1024
+            begin = time.monotonic()
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            samples[name].append(time.monotonic() - begin)
+    # the first of each fills the page cache
+    found: dict[str, Any] = {n: {"start_s": statistics.median(s[1:]), "start_s_all": s[1:]} for n, s in samples.items()}
+    for name, bundle in bundles.items():
+        with edgetl_runtime.open(bundle) as session:
+            chosen = session.variant.id
+        found[name]["memory_mb"] = verify(bundle, "--variant", chosen)["memory_mb"]
+    command = [sys.executable, "-c", EAGER + "\n" + PEAK, str(run), str(image)]
+    peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found["eager_torch"]["memory_mb"] = int(peak) / 1024
+    return found
 
 
 def race(run: Path, bundles: dict[str, Path], encoded: list[bytes]) -> dict[str, Any]:
