@@ -110,7 +110,6 @@ def _quiet_nncf() -> Iterator[ModuleType]:
         import nncf
         from nncf.common.logging.logger import nncf_logger
     finally:
-        torch_note.disabled = False
         if before is None:
             del os.environ["NNCF_CI"]
         else:
@@ -122,6 +121,7 @@ def _quiet_nncf() -> Iterator[ModuleType]:
             yield nncf
     finally:
         nncf_logger.setLevel(nncf_level)
+        torch_note.disabled = False
 
 
 def _nncf_errors(nncf: ModuleType) -> tuple[type[Exception], ...]:
