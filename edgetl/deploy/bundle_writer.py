@@ -10,6 +10,7 @@ import stat
 import zipfile
 from typing import TYPE_CHECKING
 
+from edgetl.deploy.signing import signature_member
 from edgetl_runtime import bundle, onnx_walk
 from edgetl_runtime import manifest as manifests
 from edgetl_runtime.errors import BundleError, UsageError
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from edgetl.deploy.signing import SigningKey
     from edgetl_runtime.manifest import Manifest
 
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 _UNIX = 3
 
 
-def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes], *, replace: bool = False) -> None:
+def write_bundle(
+    path: Path,
+    manifest: Manifest,
+    members: Mapping[str, bytes],
+    *,
+    replace: bool = False,
+    keys: tuple[SigningKey, ...] = (),
+) -> None:
     """Write a bundle beside its final place, read it back strictly, then rename it.
 
     Args:
@@ -32,6 +41,7 @@ def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes], *
         manifest: Without `files`, which is filled in here.
         members: Name → bytes of every member but the manifest and the signature, in the order of the file.
         replace: Replace an existing file, atomically.
+        keys: That sign the bundle; none leaves it unsigned.
 
     Raises:
         UsageError: The file exists and may not be replaced.
@@ -45,13 +55,28 @@ def write_bundle(path: Path, manifest: Manifest, members: Mapping[str, bytes], *
         manifests.FileEntry(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in members.items()
     )
-    head = {
-        manifests.MANIFEST_NAME: manifests.dump(dataclasses.replace(manifest, files=entries)),
-        manifests.SIGNATURE_NAME: manifests.UNSIGNED,
-    }
+    described = manifests.dump(dataclasses.replace(manifest, files=entries))
+    digests = {manifests.MANIFEST_NAME: hashlib.sha256(described).hexdigest(), **{e.name: e.sha256 for e in entries}}
+    signed = signature_member(keys, line=manifest.line, digests=digests)
+    write_signed(path, {manifests.MANIFEST_NAME: described, **members}, signed)
+
+
+def write_signed(path: Path, members: Mapping[str, bytes], signed: bytes) -> None:
+    """Write members and `signature.json` beside the bundle's place, read them back strictly, then rename.
+
+    Args:
+        path: Of the bundle; replaced if it exists.
+        members: Name → bytes, `manifest.json` first.
+        signed: Bytes of `signature.json`, which becomes the second member.
+
+    Raises:
+        BundleError: The strict reader would refuse the bundle.
+        OSError: The disk is full or not writable; nothing is left behind.
+    """
+    head = {manifests.MANIFEST_NAME: members[manifests.MANIFEST_NAME], manifests.SIGNATURE_NAME: signed}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        _write(partial, [*head.items(), *members.items()])
+        _write(partial, {**head, **members}.items())
         with bundle.open_bundle(partial) as written:
             written.verify()
         partial.replace(path)

@@ -19,11 +19,12 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edgetl_runtime import __version__, onnx_walk
+from edgetl_runtime import __version__, onnx_walk, signature
 from edgetl_runtime import manifest as manifests
-from edgetl_runtime.errors import BundleError
+from edgetl_runtime.errors import BundleError, SignatureError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 MAX_BUNDLE_BYTES = 2**31 - 2**12  # what Linux reads in one call
 MAX_MANIFEST_BYTES = 2**20
-MAX_SIGNATURE_BYTES = 2**16
+MAX_SIGNATURE_BYTES = 2**20  # 230 bytes a member and signature
 MAX_MEMBERS = 4096
 MAX_NAME_BYTES = 255
 
@@ -51,11 +52,17 @@ class Member:
     crc32: int
 
 
-def open_bundle(path: str | Path) -> Bundle:
+def open_bundle(path: str | Path, *, trust: Sequence[signature.TrustedKey] | None = None) -> Bundle:
     """Open a bundle and check its structure and manifest; members' contents are checked as they are read.
+
+    Args:
+        path: Of the bundle.
+        trust: Keys of which one must have signed the bundle, checked before its manifest is parsed; None asks for no
+            signature.
 
     Raises:
         BundleError: The file is missing, damaged, altered, hostile or from a newer edgetl.
+        SignatureError: No key of `trust` signed it.
     """
     file = Path(path)
     try:
@@ -68,7 +75,7 @@ def open_bundle(path: str | Path) -> Bundle:
     if not regular:
         raise BundleError(f"bundle {path}", "a regular file", "something else", fix="check the path")
     try:
-        return Bundle(file, descriptor)
+        return Bundle(file, descriptor, trust=trust)
     except BundleError:
         os.close(descriptor)
         raise
@@ -82,18 +89,33 @@ class Bundle:
         manifest: Parsed and checked.
         manifest_sha256: Of the bytes of `manifest.json`: it identifies the bundle.
         signatures: As `signature.json` lists them; empty where the bundle is not signed.
+        signed_by: The trusted key that signed it; None where nobody asked.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, trust: Sequence[signature.TrustedKey] | None = None) -> None:
         self.path = path
         self._descriptor = descriptor
         self._members = {m.name: m for m in _Directory(path, descriptor).members()}
         data = self._raw(self._members[manifests.MANIFEST_NAME])
         self.manifest_sha256 = hashlib.sha256(data).hexdigest()
-        self.manifest = manifests.parse(data)
         self.signatures = self._read_signatures()
+        self.signed_by: signature.TrustedKey | None = None
+        signed: dict[str, str] | None = None
+        if trust is not None:
+            names = [name for name in self._members if name != manifests.SIGNATURE_NAME]
+            self.signed_by, signed = signature.verify_model(
+                self.signatures, trust, manifest_sha256=self.manifest_sha256, names=names
+            )
+        self.manifest = manifests.parse(data)
         self._entries = {entry.name: entry for entry in self.manifest.files}
         self._check_against_manifest()
+        if signed is not None:
+            self._check_against_signature(signed)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return what a signature covers: member → SHA-256, of every member but `signature.json`."""
+        return {manifests.MANIFEST_NAME: self.manifest_sha256, **{e.name: e.sha256 for e in self.manifest.files}}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,6 +137,16 @@ class Bundle:
         if name.lower().endswith(".onnx"):
             onnx_walk.check(data, name=f"model '{name}'")
         return data
+
+    def member_bytes(self, name: str) -> bytes:
+        """Return any member's bytes as they are, also of the manifest and the signatures; `verify` checks all.
+
+        Raises:
+            BundleError: There is no such member.
+        """
+        if name not in self._members:
+            self._refuse(f"member '{name}'", "in the bundle", "none")
+        return self._raw(self._members[name])
 
     def array(self, name: str) -> NDArray[Any]:
         """Return a `.npy` member as an array of a plain dtype.
@@ -193,6 +225,15 @@ class Bundle:
         if manifests.version_tuple(needed) > manifests.version_tuple(__version__):
             fix = "pip install -U edgetl-runtime"
             raise BundleError("edgetl-runtime", f"at least version {needed} for this bundle", __version__, fix=fix)
+
+    def _check_against_signature(self, signed: dict[str, str]) -> None:
+        if signed != self.digests:
+            fix = "sign the bundle again"
+            raise SignatureError("the signed digests", "those of the manifest", "others", fix=fix)
+        key, line = self.signed_by, self.manifest.line
+        if key is not None and key.lines and line not in key.lines:
+            must, fix = "for product line " + " or ".join(key.lines), "sign with a key of that line"
+            raise SignatureError(f"the bundle signed by key {key.id[:16]}", must, f"line '{line}'", fix=fix)
 
     def _refuse(self, what: str, must: str, got: str) -> NoReturn:
         raise BundleError(f"{what} of bundle {self.path}", must, got, fix="copy the bundle again")

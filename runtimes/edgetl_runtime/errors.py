@@ -4,6 +4,9 @@
     ├── UsageError (ValueError)    exit 2   an argument, option or configuration key is wrong
     ├── ImageError (ValueError)    exit 1   a file or array is not an image this model can read
     ├── BundleError (ValueError)   exit 1   a bundle is damaged, altered or from a newer edgetl
+    │   └── SignatureError          exit 1   unsigned, or signed by nobody this machine trusts
+    ├── InstallError (RuntimeError) exit 1  a device cannot take, keep or leave a generation
+    │   └── BusyError              exit 1   another installation is at work
     ├── ShapeError (ValueError)    exit 1   a tensor has the wrong shape or dtype
     ├── BackendError (RuntimeError) exit 1  a backend failed
     │   └── BackendMissingError (ImportError)   its package is not installed or cannot run here
@@ -15,6 +18,8 @@ Every message is one sentence, "`what` must be `condition`; got `value`.", follo
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 def _printable(words: str) -> str:
@@ -44,7 +49,7 @@ class EdgetlError(Exception):
         self.fix = fix
         super().__init__(f"{self.sentence}\nTry: {fix}")
 
-    def to_mapping(self) -> dict[str, str]:
+    def to_mapping(self) -> dict[str, Any]:
         """Return the error as the `error` object of `--json`."""
         return {"type": type(self).__name__, "message": self.sentence, "try": self.fix}
 
@@ -61,6 +66,18 @@ class ImageError(EdgetlError, ValueError):
 
 class BundleError(EdgetlError, ValueError):
     """A bundle is damaged, altered, hostile or from a newer edgetl."""
+
+
+class SignatureError(BundleError):
+    """A bundle or statement is unsigned, or signed by nobody this machine trusts."""
+
+
+class InstallError(EdgetlError, RuntimeError):
+    """A device cannot take, keep or leave a generation."""
+
+
+class BusyError(InstallError):
+    """Another installation is at work."""
 
 
 class ShapeError(EdgetlError, ValueError):

@@ -21,7 +21,7 @@ from edgetl_runtime.errors import EdgetlError, UsageError
 from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -116,6 +116,13 @@ def _dispatch(prog: str, table: CommandTable, arguments: list[str], version: str
     return int(result.get("exit", 0))
 
 
+def share_options(parsers: Iterable[argparse.ArgumentParser]) -> None:
+    """Let the actions of a command take `--json` and `--debug` too, wherever they stand on the line."""
+    for parser in parsers:
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
+        parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="print the traceback")
+
+
 def _help(prog: str, table: CommandTable) -> str:
     width = max((len(name) for name in table), default=0)
     lines = [f"usage: {prog} COMMAND [OPTIONS]", "", "commands:"]
@@ -176,7 +183,7 @@ def _drop_stdout() -> None:
     os.close(nowhere)
 
 
-def _error_mapping(error: BaseException) -> dict[str, str]:
+def _error_mapping(error: BaseException) -> dict[str, Any]:
     name = type(error).__name__
     if isinstance(error, EdgetlError):
         return error.to_mapping()

@@ -1,0 +1,211 @@
+"""Keys and signatures on the host: key files, signed bundles, rotations and rollback permits."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import json
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime import bundle as bundles
+from edgetl_runtime import manifest as manifests
+from edgetl_runtime import signature
+from edgetl_runtime.errors import SignatureError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey  # noqa: TC004  (never from a file)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A private key that is loaded, and its public half.
+
+    Attributes:
+        private: On P-256.
+        pem: The public half.
+    """
+
+    private: EllipticCurvePrivateKey
+    pem: str
+
+    @property
+    def id(self) -> str:
+        """Return the id of the public half, as signatures name it."""
+        return signature.key_id(self.pem)
+
+
+def new_key(path: Path) -> SigningKey:
+    """Make a key pair: `path` for the private half, mode 0600, and the same name with `.pub` for the public one.
+
+    Args:
+        path: Of the private key, by custom `NAME.key`.
+
+    Raises:
+        UsageError: One of the files exists: a key is never overwritten.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    public = path.with_suffix(".pub")
+    for file in (path, public):
+        if file.exists():
+            raise UsageError(f"key file {file}", "a new file", "an existing one", fix="choose another name")
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    made = SigningKey(private=key, pem=signature.public_pem(key.public_key()))
+    _write_new(path, pem, 0o600)
+    _write_new(public, made.pem.encode(), 0o644)
+    return made
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_key(path: Path) -> SigningKey:
+    """Read a private key file.
+
+    Raises:
+        UsageError: It is missing, readable by others, or not a P-256 key without passphrase.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if not path.is_file():
+        raise UsageError(f"--key {path}", "a private key file", "none", fix=f"edgetl keys new {path}")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        got = f"mode {stat.S_IMODE(path.stat().st_mode):04o}"
+        raise UsageError(f"--key {path}", "readable by its owner alone", got, fix=f"chmod 600 {path}")
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        fix = "edgetl keys new"
+        raise UsageError(
+            f"--key {path}", "a private key in PEM without passphrase", f"{error!s:.60}", fix=fix
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UsageError(f"--key {path}", "a key on the curve P-256", type(key).__name__, fix="edgetl keys new")
+    return SigningKey(private=key, pem=signature.public_pem(key.public_key()))
+
+
+def sign_statement(key: SigningKey, statement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sigstore bundle (JSON) around a signed statement.
+
+    Args:
+        key: That signs.
+        statement: As `signature.statement` makes them.
+    """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    payload = json.dumps(statement, separators=(",", ":"), ensure_ascii=False).encode()
+    signed = key.private.sign(signature.pre_authentication(payload), ec.ECDSA(hashes.SHA256()))
+    return {
+        "mediaType": signature.MEDIA_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": key.id}, "tlogEntries": []},
+        "dsseEnvelope": {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": signature.PAYLOAD_TYPE,
+            "signatures": [{"sig": base64.b64encode(signed).decode(), "keyid": ""}],
+        },
+    }
+
+
+def signature_member(keys: tuple[SigningKey, ...], *, line: str, digests: Mapping[str, str]) -> bytes:
+    """Return the bytes of `signature.json`: one signature for each key, none for no key.
+
+    Args:
+        keys: That sign; two during a rotation.
+        line: Product line; names the model in the statement.
+        digests: Member → SHA-256, as `Bundle.digests` has them.
+    """
+    if not keys:
+        return manifests.UNSIGNED
+    signed = [sign_statement(key, signature.model_statement(line, digests)) for key in keys]
+    return _dump(signed)
+
+
+def _dump(signatures: list[dict[str, Any]]) -> bytes:
+    return (json.dumps({"signatures": signatures}, separators=(",", ":")) + "\n").encode()
+
+
+def attach(path: Path, envelopes: list[dict[str, Any]]) -> None:
+    """Put signatures made elsewhere, for instance by `model_signing sign` with a hardware key, into a bundle.
+
+    Each must be about exactly this bundle; whose they are, the device decides.
+
+    Raises:
+        SignatureError: A signature is about something else or malformed.
+    """
+    from edgetl.deploy.bundle_writer import write_signed
+
+    with bundles.open_bundle(path) as bundle:
+        for envelope in envelopes:
+            _check_is_about(bundle, envelope)
+        members = {name: bundle.member_bytes(name) for name in bundle.names if name != manifests.SIGNATURE_NAME}
+    write_signed(path, members, _dump(envelopes))
+
+
+def _check_is_about(bundle: bundles.Bundle, envelope: Mapping[str, Any]) -> None:
+    try:
+        payload = json.loads(base64.b64decode(envelope["dsseEnvelope"]["payload"], validate=True))
+        resources = payload["predicate"]["resources"]
+        signed = {resource["name"]: resource["digest"] for resource in resources}
+    except (KeyError, TypeError, ValueError) as error:
+        fix = "sign with: model_signing sign key"
+        raise SignatureError("the signature", "in the form of OpenSSF Model Signing", "another", fix=fix) from error
+    if signed != bundle.digests:
+        fix = "edgetl-runtime unpack BUNDLE FOLDER, then sign that folder"
+        raise SignatureError("the signature", f"about the members of {bundle.path}", "one about others", fix=fix)
+
+
+def sign_bundle(path: Path, keys: tuple[SigningKey, ...]) -> None:
+    """Sign an existing bundle, replacing its signatures, atomically."""
+    with bundles.open_bundle(path) as bundle:
+        statement = signature.model_statement(bundle.manifest.line, bundle.digests)
+    attach(path, [sign_statement(key, statement) for key in keys])
+
+
+def rotation(old: SigningKey, new_pem: str, *, revoke_old: bool = False) -> dict[str, Any]:
+    """Return a statement, signed by the old key, that the new key follows it for the same product lines.
+
+    Args:
+        old: Key that devices trust today.
+        new_pem: Public half of the key that follows.
+        revoke_old: Devices stop trusting the old key at once; else it stays good beside the new one.
+    """
+    signature.load_public_key(new_pem)
+    digest = signature.key_id(new_pem)
+    predicate = {"pem": new_pem, "revoke_old": revoke_old}
+    return sign_statement(old, signature.statement(signature.ROTATION_PREDICATE, "key", digest, predicate))
+
+
+def rollback_permit(key: SigningKey, bundle: bundles.Bundle, *, floor: int) -> dict[str, Any]:
+    """Return a permit, good for one commit, to install an older bundle on a device whose floor is `floor`.
+
+    Args:
+        key: Trusted for the bundle's product line.
+        bundle: The older one.
+        floor: Sequence that the device has committed; `edgetl-runtime status` says it.
+    """
+    predicate = {
+        "line": bundle.manifest.line,
+        "sequence": bundle.manifest.sequence,
+        "floor": floor,
+        "id": secrets.token_hex(16),
+        "made": dt.datetime.now(dt.UTC).date().isoformat(),
+    }
+    made = signature.statement(signature.PERMIT_PREDICATE, bundle.manifest.line, bundle.manifest_sha256, predicate)
+    return sign_statement(key, made)
