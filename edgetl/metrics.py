@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,8 +39,8 @@ def evaluate(
 
     Returns:
         A plain mapping: accuracy, balanced_accuracy, macro_f1, auroc, ece, log_loss, escapes, overkill, unsure, n,
-        n_defect, n_good, escape_rate_upper95, per_class, confusion (rows: truth). Rates are 0 to 1; escapes,
-        overkill and unsure are counts.
+        n_defect, n_good, escape_rate_upper95, per_class, confusion (rows: truth), escapes_per_class (defect classes)
+        and overkill_per_class (good parts). Rates are 0 to 1; escapes, overkill and unsure are counts.
     """
     probs = probabilities(logits, temperature)
     predicted = probs.argmax(axis=1)
@@ -48,7 +49,8 @@ def evaluate(
     defective = is_defective(labels, classes, defect_classes)
     defects = defect_scores(probs, classes, defect_classes)
     words = verdicts(defects, thresholds)
-    escapes = int((defective & (words == "OK")).sum())
+    passed, rejected = defective & (words == "OK"), ~defective & (words == "NOK")
+    escapes = int(passed.sum())
     n_defect = int(defective.sum())
     return {
         "accuracy": float((predicted == labels).mean()),
@@ -58,7 +60,7 @@ def evaluate(
         "ece": expected_calibration_error(probs, labels),
         "log_loss": log_loss(probs, labels),
         "escapes": escapes,
-        "overkill": int((~defective & (words == "NOK")).sum()),
+        "overkill": int(rejected.sum()),
         "unsure": int((words == "UNSURE").sum()),
         "n": len(labels),
         "n_defect": n_defect,
@@ -66,7 +68,15 @@ def evaluate(
         "escape_rate_upper95": binomial_upper(escapes, n_defect),
         "per_class": per_class,
         "confusion": confusion.tolist(),
+        "escapes_per_class": _count_per_class(labels[passed], classes, defect_classes),
+        "overkill_per_class": _count_per_class(
+            labels[rejected], classes, [name for name in classes if name not in defect_classes]
+        ),
     }
+
+
+def _count_per_class(labels: Labels, classes: Sequence[str], counted: Sequence[str]) -> dict[str, int]:
+    return {name: int((labels == classes.index(name)).sum()) for name in counted}
 
 
 def is_defective(labels: Labels, classes: Sequence[str], defect_classes: Sequence[str]) -> NDArray[np.bool_]:
@@ -280,6 +290,34 @@ def binomial_upper(events: int, n: int, confidence: float = 0.95) -> float | Non
     if n == 0:
         return None
     return 1.0 if events == n else float(beta.ppf(confidence, events + 1, n - events))
+
+
+def escape_statement(metrics: Mapping[str, Any], *, split: str = "test") -> str:
+    """Say what the number of defects in a split can support.
+
+    Args:
+        metrics: escapes and n_defect.
+        split: Where they were counted.
+
+    Example:
+        >>> escape_statement({"escapes": 0, "n_defect": 100})
+        '0 escapes among 100 defects of test: with 95 % confidence the escape rate is below 3.0 %'
+        >>> escape_statement({"escapes": 2, "n_defect": 100}).partition(": ")[2]
+        'with 95 % confidence the escape rate is below 6.2 % (100 defects without any escape would support 3.0 %)'
+    """
+    escapes, n = metrics["escapes"], metrics["n_defect"]
+    bound, best = binomial_upper(escapes, n), binomial_upper(0, n)
+    if bound is None or best is None:
+        return f"{split} holds no defects: nothing can be said about escapes"
+    counted = f"{escapes} escape{'' if escapes == 1 else 's'} among {n} defect{'' if n == 1 else 's'} of {split}"
+    # rounded up: a bound may be stated too high, never too low
+    said = f"{counted}: with 95 % confidence the escape rate is below {_percent_up(bound)} %"
+    without = f" ({n} defects without any escape would support {_percent_up(best)} %)"
+    return said + (without if escapes else "")
+
+
+def _percent_up(share: float) -> str:
+    return f"{math.ceil(1000 * share - 1e-9) / 10:.1f}"
 
 
 def flips(reference: tuple[NDArray[np.str_], Labels], candidate: tuple[NDArray[np.str_], Labels]) -> NDArray[np.bool_]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl.cli.contract_options import add_contract_options, read_contract
 from edgetl.cli.finetune import option_adder
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgetl.run import RunFolder
 
@@ -23,43 +24,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="FILE.edgetl", help="the bundle to write")
     add("--force", action="store_true", help="replace an existing bundle")
     add("--config", type=Path, metavar="FILE", help="TOML file with tables [deploy] and [contract]; options win")
-    add("--contract", type=Path, metavar="FILE", help="TOML file with a [contract] table instead of --config's")
     option = option_adder(parser.add_argument_group("what to deploy"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
     option("--precision", choices=("f32", "bf16", "f16", "int8"), help="only this one; missing the contract is exit 3")
     option("--line", help="product line of the bundle; default the run's name")
     option("--golden", metavar="DIR", help="images for the golden vectors; default validation images of the run")
-    option = option_adder(parser.add_argument_group("contract"))
-    option("--max-drop-pp", type=float, help="accuracy loss against float, percentage points; default 0.5")
-    option("--max-flips-pct", type=float, help="share of changed decisions, per cent; default 2")
-    option("--max-escapes", type=int, help="default one more than the float model")
-    option("--max-overkill", type=int, help="default unlimited")
-    option("--p99-ms", type=float, help="from encoded image to decision; default unlimited")
-    option("--max-memory-mb", type=float, help="resident memory of the deciding process; default unlimited")
+    add_contract_options(parser)
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Deploy; the result is the interface described in the README."""
     from edgetl import profiles
     from edgetl.config import resolve
-    from edgetl.deploy.contract import Contract
+    from edgetl.deploy.contract import UnmetContractError
     from edgetl.deploy.pipeline import DeployConfig, Deploying
     from edgetl.progress import Progress
     from edgetl.run import RunFolder
 
     config = resolve(DeployConfig, section="deploy", file=args.config, options=_given(args, DeployConfig))
-    contract = resolve(
-        Contract,
-        section="contract",
-        file=args.contract or args.config,
-        options=_given(args, Contract),
-        must_be_there=args.contract is not None,
-    )
+    contract = read_contract(args, config=args.config)
     profile = profiles.get(config.target)
     check_out(args.out, force=args.force)
     folder = RunFolder(args.run_folder)
-    deploying = Deploying(folder, folder.read(), profile, config, contract, Progress())
-    done = deploying.deploy(args.out, replace=args.force)
+    progress = Progress()
+    deploying = Deploying(folder, folder.read(), profile, config, contract, progress)
+    try:
+        done = deploying.deploy(args.out, replace=args.force)
+    except UnmetContractError as error:
+        progress.note("\n".join(["", *table(error.candidates, chosen=None), ""]))
+        raise
     result = {
         "schema": "edgetl.deploy/1",
         "bundle": str(args.out),
@@ -105,18 +98,29 @@ def _given(args: argparse.Namespace, cls: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in vars(args).items() if name in cls.__dataclass_fields__}
 
 
-def show(result: Mapping[str, Any]) -> str:
-    """Return a table of the candidates and what shipped."""
+def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None) -> list[str]:
+    """Return the rows that compare candidates, the header first.
+
+    Args:
+        candidates: As `deploy --json` prints them.
+        chosen: Id of the one that ships; None where none does.
+    """
     header = (
         f"{'candidate':22}{'accuracy':>9}{'drop pp':>9}{'flips':>7}{'escapes':>9}{'p50 ms':>8}{'p99 ms':>8}  verdict"
     )
     lines = [header]
-    for c in result["candidates"]:
+    for c in candidates:
         latency = c["latency_ms"] or {}
         p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
-        verdict = "chosen" if c["id"] == result["chosen"] else "kept the contract" if c["accepted"] else c["why"]
+        verdict = "chosen" if c["id"] == chosen else "kept the contract" if c["accepted"] else c["why"]
         figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>9.2f}{c['flips']:>7}{c['escapes']:>9}"
         lines.append(f"{c['id']:22}{figures}{p50:>8}{p99:>8}  {verdict}")
+    return lines
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return a table of the candidates and what shipped."""
+    lines = table(result["candidates"], chosen=result["chosen"])
     t = result["confirmed"]
     lines += [
         "",

@@ -5,10 +5,68 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import ContractError, UsageError
+from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+BYTES_PER_MB = 1e6
+
+
+class UnmetContractError(ContractError):
+    """No candidate keeps the contract; carries all that were tried, so that a person sees by how much.
+
+    Args:
+        what: See `EdgetlError`.
+        must: Likewise.
+        got: Likewise.
+        fix: Likewise.
+        candidates: Figures of every candidate, as `deploy --json` prints them, best first.
+        confirmed: Figures of the chosen candidate on test, if it came that far.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        must: str,
+        got: str,
+        *,
+        fix: str,
+        candidates: list[dict[str, Any]],
+        confirmed: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(what, must, got, fix=fix)
+        self.candidates, self.confirmed = best_first(candidates), confirmed
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the `error` object of `--json`; its type is the one that the exit code stands for."""
+        said = super().to_mapping() | {"type": ContractError.__name__}
+        return said | {"candidates": self.candidates, "confirmed": self.confirmed}
+
+
+def best_first(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Order candidates by what they break: fewest terms, then least drop, then fewest flips.
+
+    Example:
+        >>> few, many = {"why": "a", "drop_pp": 9.0, "flips": 9}, {"why": "a; b", "drop_pp": 0.0, "flips": 0}
+        >>> best_first([many, few]) == [few, many]
+        True
+    """
+    return sorted(candidates, key=lambda c: (len(c["why"].split("; ")) if c["why"] else 0, c["drop_pp"], c["flips"]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClassBounds:
+    """Bounds on the parts of one class; None leaves a term out.
+
+    Attributes:
+        max_escapes: Largest number of its parts that pass; for defect classes.
+        max_overkill: Largest number of its parts that are rejected; for classes of good parts.
+    """
+
+    max_escapes: int | None = None
+    max_overkill: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,23 +80,64 @@ class Contract:
             image is a breach only where the bound is 0.
         max_escapes: Largest number of escapes; None allows one more than the float model has.
         max_overkill: Largest number of good parts rejected.
-        p99_ms: Largest 99th percentile of the time from encoded image to decision, in milliseconds.
+        p50_ms: Largest median of the time from encoded image to decision, in milliseconds.
+        p99_ms: Largest 99th percentile of that time.
         max_memory_mb: Largest resident memory of the deciding process, in megabytes.
+        max_size_mb: Largest file of a candidate's model, in megabytes of 10^6 bytes.
+        per_class: Bounds on single classes, by name.
+
+    Example:
+        >>> Contract(max_escapes=2, per_class={"crack": ClassBounds(max_escapes=0)}).per_class["crack"].max_escapes
+        0
     """
 
     max_drop_pp: float = 0.5
     max_flips_pct: float = 2.0
     max_escapes: int | None = None
     max_overkill: int | None = None
+    p50_ms: float | None = None
     p99_ms: float | None = None
     max_memory_mb: float | None = None
+    max_size_mb: float | None = None
+    per_class: dict[str, ClassBounds] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for option, value, example in self._bounds():
             if value is not None and not value >= 0:
-                option = "--" + field.name.replace("_", "-")
-                raise UsageError(option, "0 or above", str(value), fix=f"{option} {field.default or 1}")
+                raise UsageError(option, "0 or above", str(value), fix=f"{option} {example}")
+
+    def _bounds(self) -> Iterator[tuple[str, float | None, str]]:
+        """Yield every bound as (option, value, a value that would do)."""
+        for field in dataclasses.fields(self):
+            if field.name != "per_class":
+                yield _option(field.name), getattr(self, field.name), str(field.default or 1)
+        for name, bounds in self.per_class.items():
+            for field in dataclasses.fields(bounds):
+                yield f"{_option(field.name)}-of {name}", getattr(bounds, field.name), "1"
+
+    @property
+    def bounds_latency(self) -> bool:
+        """Whether a latency can break it."""
+        return self.p50_ms is not None or self.p99_ms is not None
+
+    def check_classes(self, classes: Sequence[str], defect_classes: Sequence[str]) -> None:
+        """Refuse bounds on classes that the model does not have, or that cannot be broken.
+
+        Raises:
+            UsageError: A class is unknown, or a bound on escapes is put on good parts, or on overkill on defects.
+        """
+        for name, bounds in self.per_class.items():
+            if name not in classes:
+                raise UsageError("a class of the contract", "one of the run's", f"'{name}'", fix=nearest(name, classes))
+            defect = name in defect_classes
+            if bounds.max_escapes is not None and not defect:
+                raise UsageError(f"--max-escapes-of {name}", "on a defect class", "good parts", fix="--max-overkill-of")
+            if bounds.max_overkill is not None and defect:
+                raise UsageError(f"--max-overkill-of {name}", "on good parts", "a defect class", fix="--max-escapes-of")
+
+
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
 
 
 def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: int) -> list[str]:
@@ -46,7 +145,8 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
 
     Args:
         contract: The bounds.
-        candidate: drop_pp, flips, n, escapes and overkill of the candidate; p99_ms and memory_mb where measured.
+        candidate: drop_pp, flips, n, escapes and overkill of the candidate; p50_ms, p99_ms, memory_mb and size_mb
+            where known; escapes_per_class and overkill_per_class where classes are bounded.
         float_escapes: Escapes of the float model on the same split.
 
     Returns:
@@ -65,12 +165,21 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
         ("flips", flips_pct, max(contract.max_flips_pct, 100 / n) if contract.max_flips_pct else 0.0, " %"),
         ("escapes", candidate["escapes"], max_escapes, ""),
         ("overkill", candidate["overkill"], contract.max_overkill, ""),
+        *_class_terms(contract, candidate),
+        ("p50", candidate.get("p50_ms"), contract.p50_ms, " ms"),
         ("p99", candidate.get("p99_ms"), contract.p99_ms, " ms"),
         ("memory", candidate.get("memory_mb"), contract.max_memory_mb, " MB"),
+        ("model file", candidate.get("size_mb"), contract.max_size_mb, " MB"),
     ]
     return [
         _clause(*term) for term in terms if term[1] is not None and term[2] is not None and term[1] > term[2] + 1e-9
     ]
+
+
+def _class_terms(contract: Contract, candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any, str]]:
+    for name, bounds in contract.per_class.items():
+        yield f"escapes of {name}", candidate.get("escapes_per_class", {}).get(name), bounds.max_escapes, ""
+        yield f"overkill of {name}", candidate.get("overkill_per_class", {}).get(name), bounds.max_overkill, ""
 
 
 def too_slow(contract: Contract, latency: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,12 +189,31 @@ def too_slow(contract: Contract, latency: Mapping[str, Any]) -> tuple[str, ...]:
         contract: The bounds.
         latency: Figures of `edgetl.deploy.latency`: `n`, and `decision_ms` with a `p99` that is None for a small n.
     """
-    p99_ms = latency["decision_ms"]["p99"]
-    if contract.p99_ms is None or (p99_ms is not None and p99_ms <= contract.p99_ms):
-        return ()
-    if p99_ms is None:
-        return (f"p99 not known from {latency['n']} timings, it must be at most {contract.p99_ms:.2f} ms",)
-    return (_clause("p99", p99_ms, contract.p99_ms, " ms"),)
+    figures, found = latency["decision_ms"], []
+    for name, bound in (("p50", contract.p50_ms), ("p99", contract.p99_ms)):
+        if bound is not None and figures[name] is None:
+            found.append(f"{name} not known from {latency['n']} timings, it must be at most {bound:.2f} ms")
+        elif bound is not None and figures[name] > bound:
+            found.append(_clause(name, figures[name], bound, " ms"))
+    return tuple(found)
+
+
+def too_large(contract: Contract, *, size_bytes: int, memory_mb: float | None = None) -> tuple[str, ...]:
+    """Say whether the file of a model, or the memory it was measured to need, breaks the contract.
+
+    Example:
+        >>> too_large(Contract(max_size_mb=3), size_bytes=3_600_000)
+        ('model file 3.60 MB > 3.00',)
+    """
+    terms = [
+        ("model file", size_bytes / BYTES_PER_MB, contract.max_size_mb),
+        ("memory", memory_mb, contract.max_memory_mb),
+    ]
+    return tuple(
+        _clause(name, value, bound, " MB")
+        for name, value, bound in terms
+        if value is not None and bound is not None and value > bound
+    )
 
 
 def _clause(name: str, value: float, bound: float, unit: str) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
-from edgetl.deploy.contract import Contract, breaches, too_slow
+from edgetl.deploy.contract import Contract, UnmetContractError, breaches, too_large, too_slow
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.ledger import ledger_path, next_sequence
 from edgetl.deploy.plan import plan
-from edgetl.metrics import binomial_upper, flips
+from edgetl.metrics import escape_statement, flips
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
 from edgetl_runtime import backends
@@ -103,6 +103,7 @@ class Deploying:
     ) -> None:
         self.folder, self.run, self.profile = folder, run, profile
         self.config, self.contract, self.progress = config, contract, progress
+        contract.check_classes(run.classes, run.defect_classes)
         self.planned = plan(profile, cores=facts().cores, precision=config.precision)
 
     def deploy(self, out: Path, *, replace: bool) -> Deployment:
@@ -129,7 +130,7 @@ class Deploying:
         tried = self._measure(self._evaluate())
         ranked = room.rank(tried)
         chosen = self._choose(ranked, tried)
-        confirmed = self._confirm(chosen)
+        confirmed = self._confirm(chosen, tried)
         note = self._note(chosen, tried)
         memory_mb = self._write(out, chosen, self._float_variant(tried, chosen), tried, confirmed, replace=replace)
         return Deployment(
@@ -197,7 +198,10 @@ class Deploying:
         ]
 
     def _measure(self, tried: list[Candidate]) -> list[Candidate]:
-        """Time what is accurate enough, if the target is this machine; then hold p99 against the contract."""
+        """Time what is accurate and small enough, if the target is this machine; then hold it against the contract."""
+        tried = [
+            dataclasses.replace(c, why=(*c.why, *too_large(self.contract, size_bytes=len(c.model)))) for c in tried
+        ]
         accurate = [c for c in tried if c.accepted]
         if not self.profile.measured_here or not accurate:
             return room.one_per_model(tried)
@@ -217,9 +221,10 @@ class Deploying:
         )
         what = f"a candidate for {self.profile.name}"
         must = "inside the contract on validation" + (f" at {self.config.precision}" if self.config.precision else "")
-        raise ContractError(what, must, misses, fix="relax --max-drop-pp, --max-flips-pct or --p99-ms, or train longer")
+        fix = "relax what is named, or train longer"
+        raise UnmetContractError(what, must, misses, fix=fix, candidates=[c.to_mapping() for c in tried])
 
-    def _confirm(self, chosen: Candidate) -> dict[str, Any]:
+    def _confirm(self, chosen: Candidate, tried: list[Candidate]) -> dict[str, Any]:
         """Look at test once: the chosen candidate against the float model, each at its own thresholds."""
         test = self._split("test")
         with self.progress.stage("confirm on test"):
@@ -238,14 +243,16 @@ class Deploying:
             "flips": int(flips((reference.verdicts, reference.labels), decisions).sum()),
             "test_looks": self.run.test_looks + 1,
         }
-        confirmed["statement"] = _statement(confirmed)
+        confirmed["statement"] = escape_statement(confirmed)
         broken = breaches(self.contract, confirmed, reference.val["escapes"])
         if broken:
-            raise ContractError(
+            raise UnmetContractError(
                 f"the chosen candidate {chosen.id}",
                 "inside the contract on test",
                 ", ".join(broken),
                 fix="more validation images, a looser contract, or --precision f32; test is not tried twice",
+                candidates=[c.to_mapping() for c in tried],
+                confirmed=confirmed,
             )
         return confirmed
 
@@ -386,14 +393,3 @@ class Deploying:
         if bound is not None and memory_mb > bound:
             raise ContractError("resident memory", f"at most {bound} MB", f"{memory_mb:.0f} MB", fix="--max-memory-mb")
         return memory_mb
-
-
-def _statement(confirmed: dict[str, Any]) -> str:
-    """Say what the number of defects on test can support."""
-    bound = binomial_upper(confirmed["escapes"], confirmed["n_defect"])
-    if bound is None:
-        return "test holds no defects: nothing can be said about escapes"
-    return (
-        f"{confirmed['escapes']} escapes among {confirmed['n_defect']} defects of test: "
-        f"with 95 % confidence the escape rate is below {100 * bound:.1f} %"
-    )

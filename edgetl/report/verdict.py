@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.metrics import binomial_upper
+from edgetl.metrics import escape_statement as statement_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,13 +82,7 @@ def answer(run: Run, deployments: Sequence[Deployment], *, lookalikes: int | Non
 
 def escape_statement(metrics: Mapping[str, Any]) -> str:
     """Say what the number of defects on test supports."""
-    bound = binomial_upper(metrics["escapes"], metrics["n_defect"])
-    if bound is None:
-        return "The test split holds no defects: nothing can be said about escapes."
-    return (
-        f"{plural(metrics['escapes'], 'escape')} among {plural(metrics['n_defect'], 'defect')} of test: "
-        f"with 95 % confidence the escape rate is below {100 * bound:.1f} %."
-    )
+    return f"{statement_of(metrics)}."
 
 
 def plural(count: int, noun: str) -> str:

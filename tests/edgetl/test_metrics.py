@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -52,6 +54,35 @@ def test_evaluate_counts_escapes_overkill_and_unsure(judged):
     assert found["overkill"] == ((labels == 1) & (defect_score >= 0.7)).sum()
     assert found["unsure"] == ((defect_score >= 0.4) & (defect_score < 0.7)).sum()
     assert (found["n_defect"], found["n_good"], found["n"]) == ((labels != 1).sum(), (labels == 1).sum(), 300)
+
+
+def test_evaluate_counts_escapes_and_overkill_of_each_class(judged):
+    logits, labels = judged
+    found = evaluate(judged)
+    passed = 1 - probabilities(logits, 1.0)[:, 1] < 0.5
+    assert found["escapes_per_class"] == {
+        "crack": (passed & (labels == 0)).sum(),
+        "scratch": (passed & (labels == 2)).sum(),
+    }
+    assert found["overkill_per_class"] == {"ok": (~passed & (labels == 1)).sum()}
+    assert sum(found["escapes_per_class"].values()) == found["escapes"] > 0
+    assert sum(found["overkill_per_class"].values()) == found["overkill"] > 0
+
+
+@pytest.mark.parametrize(("escapes", "n"), [(0, 1), (0, 59), (1, 59), (3, 40), (40, 40), (7, 299)])
+def test_escape_statement_never_promises_more_than_the_exact_bound(escapes, n):
+    """The rate said must make `escapes` or fewer at most a 1 in 20 chance: the definition, without a beta function."""
+    text = metrics.escape_statement({"escapes": escapes, "n_defect": n}, split="validation")
+    said = [float(word) / 100 for word in re.findall(r"([\d.]+) %", text)][1:]
+    for rate, count in zip(said, (escapes, 0), strict=False):
+        assert count == n or stats.binom.cdf(count, n, rate) <= 0.05 + 1e-9
+        assert stats.binom.cdf(count, n, max(rate - 0.0011, 0)) > 0.05  # and not needlessly more
+    assert f"{n} defect{'' if n == 1 else 's'} of validation" in text
+    assert ("would support" in text) is (escapes > 0)
+
+
+def test_escape_statement_says_nothing_of_a_split_without_defects():
+    assert "nothing can be said" in metrics.escape_statement({"escapes": 0, "n_defect": 0})
 
 
 def test_evaluate_has_no_auroc_where_only_one_kind_is_present():

@@ -47,6 +47,9 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
         (["--p99-ms", "inf"], 2, "p99_ms must be a finite number; got inf"),
         (["--line", "my line"], 2, "--line must be letters, digits"),
         (["--golden", "absent"], 1, "--golden absent must be a folder of at least 16 images; got 0"),
+        (["--max-escapes-of", "hole"], 2, "--max-escapes-of must be of the form CLASS=N; got 'hole'"),
+        (["--max-escapes-of", "hole=-1"], 2, "--max-escapes-of hole must be 0 or above; got -1"),
+        (["--max-escapes-of", "good=1"], 2, "--max-escapes-of good must be on a defect class; got good parts"),
         (["--config", "absent.toml"], 2, "absent.toml must be a readable file"),
         (["--contract", "absent.toml"], 2, "absent.toml must be a readable file"),
     ],
@@ -83,6 +86,9 @@ def test_folder_without_a_run_is_said(edgetl, tmp_path):
         ("max_drop_pp = 0.1", "table [max_drop_pp] in"),
         ("[deploy]\ntarget = 'local'", "with a table [contract]; got none"),
         ("[contract]\nmax_flips_pct = -2", "--max-flips-pct must be 0 or above; got -2"),
+        ("[contract.per_class.hoel]\nmax_escapes = 0", "a class of the contract must be one of the run's; got 'hoel'"),
+        ("[contract.per_class.hole]\nmax_escape = 0", "key 'max_escape' in"),
+        ("[contract.per_class]\nhole = 1", "must be a table of keys and values"),
     ],
 )
 def test_contract_file_is_read_strictly(text, words, run_folder, edgetl, tmp_path):

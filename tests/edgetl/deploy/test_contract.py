@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.contract import Contract, breaches
-from edgetl_runtime.errors import UsageError
+from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError, breaches, too_large, too_slow
+from edgetl_runtime.errors import ContractError, UsageError
+from edgetl_runtime.schema import from_mapping, to_mapping
 
-KEPT = {"drop_pp": 0.0, "flips": 0, "n": 1000, "escapes": 2, "overkill": 5, "p99_ms": 4.0, "memory_mb": 100.0}
+KEPT = {
+    "drop_pp": 0.0, "flips": 0, "n": 1000, "escapes": 2, "overkill": 5, "p50_ms": 2.0, "p99_ms": 4.0,
+    "memory_mb": 100.0, "size_mb": 3.5, "escapes_per_class": {"crack": 2, "dent": 0}, "overkill_per_class": {"ok": 5},
+}  # fmt: skip
+
+
+def of(name, **bounds):
+    return Contract(per_class={name: ClassBounds(**bounds)})
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,13 @@ KEPT = {"drop_pp": 0.0, "flips": 0, "n": 1000, "escapes": 2, "overkill": 5, "p99
         (Contract(p99_ms=3.9), {}, "p99 4.00 ms > 3.90"),
         (Contract(p99_ms=3.9), {"p99_ms": None}, None),
         (Contract(max_memory_mb=99), {}, "memory 100.00 MB > 99.00"),
+        (Contract(p50_ms=1.5), {}, "p50 2.00 ms > 1.50"),
+        (Contract(max_size_mb=3), {}, "model file 3.50 MB > 3.00"),
+        (Contract(max_size_mb=3.5), {}, None),
+        (of("crack", max_escapes=2), {}, None),
+        (of("crack", max_escapes=1), {}, "escapes of crack 2 > 1"),
+        (of("dent", max_escapes=0), {}, None),
+        (of("ok", max_overkill=4), {}, "overkill of ok 5 > 4"),
     ],
 )
 def test_breaches_names_the_broken_term(contract, changes, clause):
@@ -41,7 +56,63 @@ def test_breaches_names_every_broken_term():
     assert [clause.split()[0] for clause in found] == ["accuracy", "flips", "escapes"]
 
 
-@pytest.mark.parametrize("name", ["max_drop_pp", "max_flips_pct", "max_escapes", "p99_ms"])
-def test_contract_refuses_negative_bounds(name):
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be 0 or above; got -1"):
-        Contract(**{name: -1})
+@pytest.mark.parametrize("name", [n for n in Contract.__dataclass_fields__ if n != "per_class"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_contract_refuses_what_is_no_bound(name, value):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be 0 or above; got {value}"):
+        Contract(**{name: value})
+
+
+def test_contract_refuses_a_negative_bound_of_a_class():
+    with pytest.raises(UsageError, match="--max-escapes-of crack must be 0 or above; got -2"):
+        of("crack", max_escapes=-2)
+
+
+@pytest.mark.parametrize(
+    ("contract", "words"),
+    [
+        (of("crakc", max_escapes=0), r"a class of the contract must be one of the run's; got 'crakc'\.\nTry: 'crack'"),
+        (of("ok", max_escapes=0), "--max-escapes-of ok must be on a defect class; got good parts"),
+        (of("crack", max_overkill=0), "--max-overkill-of crack must be on good parts; got a defect class"),
+    ],
+)
+def test_bounds_on_classes_must_be_able_to_break(contract, words):
+    with pytest.raises(UsageError, match=words):
+        contract.check_classes(("crack", "dent", "ok"), ("crack", "dent"))
+    of("crack", max_escapes=0).check_classes(("crack", "dent", "ok"), ("crack", "dent"))
+
+
+def test_contract_survives_the_way_through_a_file():
+    contract = Contract(p50_ms=2.0, per_class={"crack": ClassBounds(max_escapes=0)})
+    assert from_mapping(Contract, to_mapping(contract), where="here") == contract
+    with pytest.raises(UsageError, match=r"key 'max_escape' in here: per_class\.crack must be a known key"):
+        from_mapping(Contract, {"per_class": {"crack": {"max_escape": 0}}}, where="here")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "figures", "clauses"),
+    [
+        ({"p50_ms": 2.0, "p99_ms": 4.0}, {"p50": 2.0, "p99": 4.0}, ()),
+        ({"p50_ms": 1.9, "p99_ms": 3.9}, {"p50": 2.0, "p99": 4.0}, ("p50 2.00 ms > 1.90", "p99 4.00 ms > 3.90")),
+        ({"p99_ms": 9}, {"p50": 2.0, "p99": None}, ("p99 not known from 20 timings, it must be at most 9.00 ms",)),
+        ({}, {"p50": 2.0, "p99": None}, ()),
+    ],
+)
+def test_too_slow_holds_both_figures_against_their_bounds(bounds, figures, clauses):
+    assert too_slow(Contract(**bounds), {"decision_ms": figures, "n": 20}) == clauses
+
+
+def test_too_large_knows_file_and_memory():
+    contract = Contract(max_size_mb=3, max_memory_mb=100)
+    assert too_large(contract, size_bytes=3_000_000, memory_mb=100) == ()
+    found = too_large(contract, size_bytes=3_100_000, memory_mb=146.2)
+    assert found == ("model file 3.10 MB > 3.00", "memory 146.20 MB > 100.00")
+
+
+def test_unmet_contract_shows_the_nearest_candidate_first():
+    near, far = {"id": "near", "why": "a", "drop_pp": 0.6, "flips": 3}, {"id": "far", "why": "a; b", "drop_pp": 0.1}
+    error = UnmetContractError("x", "y", "z", fix="f", candidates=[{**far, "flips": 0}, near])
+    assert isinstance(error, ContractError)
+    said = error.to_mapping()
+    assert (said["type"], said["message"], error.exit_code) == ("ContractError", "x must be y; got z.", 3)
+    assert [c["id"] for c in said["candidates"]] == ["near", "far"]

@@ -80,6 +80,10 @@ def test_nothing_within_the_contract_is_exit_3_and_nothing_is_written(options, f
     answer = edgetl("deploy", folder.path, *TARGET, "--out", out, "--force", *LOOSE, "--max-overkill", 0, *options)
     assert (answer.exit, answer.result["exit"], answer.result["error"]["type"]) == (3, 3, "ContractError")
     assert "onnxruntime-int8: overkill 3 > 0" in answer.result["error"]["message"]
+    shown = answer.result["error"]["candidates"]
+    assert {c["id"]: c["overkill"] for c in shown} == {"onnxruntime-int8": 3, "onnxruntime-f32": 3}
+    rows = [line for line in answer.stderr.splitlines() if line.startswith("onnxruntime-") and "overkill 3 > 0" in line]
+    assert len(rows) == 2  # the table for people
     assert out.read_bytes() == b"what was there"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy", "x.edgetl"]
     assert folder.read().test_looks == 2  # test was not looked at
@@ -130,6 +134,23 @@ def test_too_much_memory_is_exit_3_and_nothing_is_written(folder, edgetl, tmp_pa
     assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
     assert "resident memory must be at most 10.0 MB" in answer.result["error"]["message"]
     assert not (tmp_path / "x.edgetl").exists()
+
+
+def test_too_large_a_model_is_left_out_before_it_is_timed(folder, edgetl, tmp_path):
+    bound = ("--max-size-mb", 5)  # of Lite0: 13.5 MB in float, 3.6 MB in int8
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE, *bound)
+    assert (answer.exit, answer.result["chosen"]) == (0, "onnxruntime-int8")
+    refused = next(c for c in answer.result["candidates"] if c["id"] == "onnxruntime-f32")
+    assert refused["why"].startswith("model file 13.")
+
+
+def test_bound_on_one_class_is_held_on_test(folder, edgetl, tmp_path):
+    relabel_test(folder, label="hole")
+    options = (*LOOSE, "--max-escapes", 99, "--max-escapes-of", "hole=5")
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *options)
+    assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
+    assert "got escapes of hole 6 > 5." in answer.result["error"]["message"]
+    assert answer.result["error"]["confirmed"]["escapes_per_class"] == {"hole": 6}
 
 
 def change_first_image(folder):

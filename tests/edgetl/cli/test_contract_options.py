@@ -1,0 +1,57 @@
+"""The contract's options: every term of the contract has one, and they win over the file."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from edgetl.cli.contract_options import PER_CLASS, add_contract_options, read_contract
+from edgetl.deploy.contract import ClassBounds, Contract
+
+
+@pytest.fixture
+def read(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_contract_options(parser)
+
+    def given(*words, contract="", config=""):
+        files = {}
+        for name, text in (("contract", contract), ("config", config)):
+            files[name] = tmp_path / f"{name}.toml"
+            files[name].write_text(text)
+        options = ["--contract", str(files["contract"])] if contract else []
+        return read_contract(parser.parse_args([*words, *options]), config=files["config"] if config else None)
+
+    return given
+
+
+def test_every_term_of_the_contract_has_an_option(read):
+    names = [name for name in Contract.__dataclass_fields__ if name != "per_class"]
+    words = [word for name in names for word in ("--" + name.replace("_", "-"), "3")]
+    contract = read(*words)
+    assert [getattr(contract, name) for name in names] == [3] * len(names)
+    assert set(PER_CLASS.values()) == set(ClassBounds.__dataclass_fields__)
+
+
+def test_nothing_given_is_the_default(read):
+    assert read() == Contract()
+
+
+def test_options_win_over_the_file_class_by_class(read):
+    per_class = "[contract.per_class.crack]\nmax_escapes = 2\n[contract.per_class.dent]\nmax_escapes = 3"
+    file = f"[contract]\nmax_escapes = 5\n{per_class}"
+    found = read("--max-escapes-of", "crack=0", "a=b=1", "--max-overkill-of", "ok=4", contract=file)
+    assert found.max_escapes == 5
+    assert found.per_class == {
+        "crack": ClassBounds(max_escapes=0),
+        "dent": ClassBounds(max_escapes=3),
+        "a=b": ClassBounds(max_escapes=1),
+        "ok": ClassBounds(max_overkill=4),
+    }
+
+
+def test_contract_file_replaces_the_table_of_the_configuration(read):
+    config = "[contract]\nmax_escapes = 1\nmax_overkill = 9"
+    assert read(config=config) == Contract(max_escapes=1, max_overkill=9)
+    assert read(config=config, contract="[contract]\nmax_escapes = 2") == Contract(max_escapes=2)
