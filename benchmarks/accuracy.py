@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from conditions import conditions, write_record
+from conditions import conditions, record_path, write_record
 
 from edgetl.data.elpv import write_elpv_csv
 
@@ -25,7 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="+", metavar="SUITE", help="name of a file in suites/, without .toml")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs here")
-    parser.add_argument("--seeds", nargs="+", type=int, help="only these of the suite's seeds; the record says so")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, help="only these seeds; others recorded before stay"
+    )
     args = parser.parse_args()
     for name in args.suites:
         suite = tomllib.loads((HERE / "suites" / f"{name}.toml").read_text(encoding="utf-8"))
@@ -34,7 +36,8 @@ def main() -> int:
             sys.stdout.write(f"{name}: skipped, {missing} is absent (set EDGETL_DATA)\n")
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            run_suite(name, suite, args.seeds or suite["seeds"], (args.keep or Path(temporary)).resolve())
+            known = recorded(name, suite) if args.seeds else []
+            run_suite(name, suite, args.seeds or suite["seeds"], known, (args.keep or Path(temporary)).resolve())
     return 0
 
 
@@ -49,11 +52,19 @@ def located(name: str) -> Path:
     return Path(os.environ.get("EDGETL_DATA", "data")) / name
 
 
-def run_suite(name: str, suite: dict[str, Any], seeds: list[int], folder: Path) -> None:
+def recorded(name: str, suite: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs of the last record of a suite, if they had the same options."""
+    path = record_path(name)
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = record.get("options") == suite.get("options", [])
+    return list(record["runs"]) if same else []
+
+
+def run_suite(name: str, suite: dict[str, Any], seeds: list[int], known: list[dict[str, Any]], folder: Path) -> None:
     """Run the seeds of a suite; after each one, write the record with what is there."""
-    runs: list[dict[str, Any]] = []
+    runs = [r for r in known if r["seed"] not in seeds]
     for seed in seeds:
-        runs.append(run_seed(name, suite, seed, folder))
+        runs = sorted([*runs, run_seed(name, suite, seed, folder)], key=lambda r: r["seed"])
         record = {
             "schema": "edgetl.bench.accuracy/1",
             "suite": name,

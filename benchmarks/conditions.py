@@ -32,15 +32,21 @@ def conditions() -> dict[str, Any]:
         "memory_mb": machine.memory_mb,
         "kernel": machine.kernel,
         "load": os.getloadavg()[0],
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "commit": _git("rev-parse", "HEAD"),
         "clean": not _git("status", "--porcelain", "--untracked-files=no"),
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
 
+def record_path(name: str) -> Path:
+    """Return where the record of this name is kept: below `results/<device>/`."""
+    return RESULTS / device_name() / f"{name}.json"
+
+
 def write_record(name: str, record: dict[str, Any]) -> Path:
-    """Keep a record below `results/<device>/`."""
-    path = RESULTS / device_name() / f"{name}.json"
+    """Keep a record, in place of the last one of this name."""
+    path = record_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
