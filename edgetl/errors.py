@@ -7,7 +7,14 @@
     ├── TrainingError (RuntimeError)      exit 1   training diverged or cannot go on
     ├── ExportError (RuntimeError)        exit 1   a model cannot be exported
     │   └── ParityError                   exit 1   two engines disagree about one model; nothing was written
-    └── QuantizeError (RuntimeError)      exit 1   a quantization recipe failed on this model
+    ├── QuantizeError (RuntimeError)      exit 1   a quantization recipe failed on this model
+    └── TransportError (RuntimeError)     exit 1   a device cannot be worked with from here
+        ├── HostUnreachableError          exit 1   nobody answers at its address
+        ├── HostKeyError                  exit 1   its key is unknown here or has changed
+        ├── LoginError                    exit 1   it does not let us in
+        ├── ConnectionLostError           exit 1   the connection broke; worth another try
+        └── RemoteError                   exit 1   a command failed there
+            └── RemoteTimeoutError        exit 1   a command took longer than its limit
 
 Arguments and configuration keys are the runtime's `UsageError`, exit 2; a contract that no candidate keeps is its
 `ContractError`, exit 3.
@@ -44,3 +51,31 @@ class ParityError(ExportError):
 
 class QuantizeError(EdgetlError, RuntimeError):
     """A quantization recipe failed on this model."""
+
+
+class TransportError(EdgetlError, RuntimeError):
+    """A device cannot be worked with from here."""
+
+
+class HostUnreachableError(TransportError):
+    """Nobody answers at the device's address."""
+
+
+class HostKeyError(TransportError):
+    """The device's key is unknown here or has changed."""
+
+
+class LoginError(TransportError):
+    """The device does not let us in."""
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke while it was needed; another try may succeed."""
+
+
+class RemoteError(TransportError):
+    """A command failed on the device."""
+
+
+class RemoteTimeoutError(RemoteError):
+    """A command on the device took longer than its limit."""
