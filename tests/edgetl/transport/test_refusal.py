@@ -72,7 +72,7 @@ CASES = [
         ConnectionLostError,
         "got client_loop: send disconnect: Broken pipe.",
     ),
-    ("config: line 3: Bad configuration option: nope", TransportError, "must be valid; got nope."),
+    ("config: line 3: Bad configuration option: x", TransportError, "got config: line 3: Bad configuration option: x."),
 ]
 
 
