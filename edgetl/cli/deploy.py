@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     from edgetl import profiles
     from edgetl.config import resolve
     from edgetl.deploy.contract import UnmetContractError
-    from edgetl.deploy.pipeline import DeployConfig, Deploying
+    from edgetl.deploy.pipeline import Deploying
+    from edgetl.deploy.request import DeployConfig
     from edgetl.progress import Progress
     from edgetl.run import RunFolder
 

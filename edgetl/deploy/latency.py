@@ -6,11 +6,14 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from edgetl.deploy.candidates import Candidate
+from edgetl.deploy.turn import measuring_turn
 from edgetl_runtime import backends
 from edgetl_runtime.measure import measure_latency, percentile
 from edgetl_runtime.preprocess import decode, preprocess
@@ -18,11 +21,10 @@ from edgetl_runtime.probe import facts
 from edgetl_runtime.tasks.classification import decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from edgetl.deploy.candidates import Candidate
-    from edgetl.run import Run
     from edgetl_runtime.backends.base import BackendSession
+    from edgetl_runtime.preprocess import PreprocessSpec
 
 SCREEN_ITERATIONS = 20
 ROUNDS = 3
@@ -31,11 +33,43 @@ ROUND_ITERATIONS = 100  # three rounds pool to the 299 samples that a p99 needs
 _NS_PER_MS = 1e6
 
 
+class Deciding(Protocol):
+    """What a decision needs beside the candidate; a run has it."""
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """From image to tensor."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the logits."""
+
+    @property
+    def defect_classes(self) -> tuple[str, ...]:
+        """Those of them that are defects."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """One candidate with all that is needed to time its decisions.
+
+    Attributes:
+        run: The run it belongs to.
+        candidate: What is timed.
+        encoded: Images as the station reads them.
+    """
+
+    run: Deciding
+    candidate: Candidate
+    encoded: Sequence[bytes] = dataclasses.field(repr=False)
+
+
 class _Timed:
     """One loaded candidate: decides on encoded images and keeps the time of the network apart."""
 
-    def __init__(self, run: Run, candidate: Candidate, session: BackendSession) -> None:
-        self.run, self.candidate, self.session = run, candidate, session
+    def __init__(self, contestant: Contestant, session: BackendSession) -> None:
+        self.run, self.candidate, self.session = contestant.run, contestant.candidate, session
+        self.encoded = contestant.encoded
         self.infer_ms: list[float] = []
         self.decision_ms: list[float] = []
         self.steady = True
@@ -54,10 +88,10 @@ class _Timed:
             temperature=self.candidate.temperature,
         )
 
-    def round(self, encoded: Sequence[bytes], iterations: int) -> None:
+    def round(self, iterations: int) -> None:
         record = measure_latency(
             self.decide,
-            encoded,
+            self.encoded,
             min_iterations=iterations,
             min_seconds=0.0,
             max_seconds=60.0,
@@ -111,7 +145,7 @@ def _summary(samples_ms: Sequence[float]) -> dict[str, float | None]:
 
 
 def measure_candidates(
-    run: Run, candidates: Sequence[Candidate], encoded: Sequence[bytes], progress: Callable[[int, int], None]
+    run: Deciding, candidates: Sequence[Candidate], encoded: Sequence[bytes], progress: Callable[[int, int], None]
 ) -> list[Candidate]:
     """Return the candidates with latencies; of those that differ only in threads, the faster one is kept.
 
@@ -121,22 +155,55 @@ def measure_candidates(
         encoded: Images as the station reads them.
         progress: Called with (rounds done, rounds in all).
     """
-    others = _OtherWork()
-    with contextlib.ExitStack() as stack:
-        timed = [_Timed(run, c, stack.enter_context(_session(c))) for c in candidates]
+    contestants = [Contestant(run=run, candidate=c, encoded=encoded) for c in candidates]
+    return [c.candidate for c in measure_together(contestants, progress)]
+
+
+def measure_together(
+    contestants: Sequence[Contestant],
+    progress: Callable[[int, int], None],
+    note: Callable[[str], None] = lambda _text: None,
+) -> list[Contestant]:
+    """Time candidates of any number of runs in the same interleaved rounds, so that all see the same machine.
+
+    Args:
+        contestants: Those this machine can run.
+        progress: Called with (rounds done, rounds in all).
+        note: Told of a wait for another process that measures.
+
+    Returns:
+        The contestants with latencies; of those that differ only in threads, the faster one.
+    """
+    with measuring_turn(note), contextlib.ExitStack() as stack:
+        others = _OtherWork()
+        timed = [_Timed(c, stack.enter_context(_session(c.candidate))) for c in contestants]
         for item in timed:
-            item.round(encoded, SCREEN_ITERATIONS)
+            item.round(SCREEN_ITERATIONS)
         chosen = _best_threads(timed)
         done = 0
         for item in chosen:
             item.forget()
         for _ in range(ROUNDS):
             for item in chosen:
-                item.round(encoded, ROUND_ITERATIONS)
+                item.round(ROUND_ITERATIONS)
                 done += 1
                 progress(done, ROUNDS * len(chosen))
         busy = others.cores()
-        return [dataclasses.replace(t.candidate, latency=t.figures(busy)) for t in chosen]
+        return [
+            Contestant(
+                run=t.run, candidate=dataclasses.replace(t.candidate, latency=t.figures(busy)), encoded=t.encoded
+            )
+            for t in chosen
+        ]
+
+
+def screen(contestants: Sequence[Contestant], note: Callable[[str], None] = lambda _text: None) -> list[float]:
+    """Return the median of one short round of each contestant, in milliseconds: enough to see what is far too slow."""
+    with measuring_turn(note), contextlib.ExitStack() as stack:
+        timed = [_Timed(c, stack.enter_context(_session(c.candidate))) for c in contestants]
+        for item in timed:
+            item.round(SCREEN_ITERATIONS)
+        return [item.median_ms() for item in timed]
 
 
 def _session(candidate: Candidate) -> BackendSession:
@@ -145,9 +212,9 @@ def _session(candidate: Candidate) -> BackendSession:
 
 
 def _best_threads(timed: Sequence[_Timed]) -> list[_Timed]:
-    best: dict[tuple[str, str], _Timed] = {}
+    best: dict[tuple[int, str, str], _Timed] = {}
     for item in timed:
-        key = (item.candidate.backend, item.candidate.precision)
+        key = (id(item.run), item.candidate.backend, item.candidate.precision)
         if key not in best or item.median_ms() < best[key].median_ms():
             best[key] = item
     return list(best.values())

@@ -20,9 +20,13 @@ def ledger_path(line: str) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", line):
         raise UsageError("--line", "letters, digits, '.', '_' and '-', at most 64", repr(line), fix="--line screws-3")
+    return state_folder() / "lines" / f"{line}.json"
+
+
+def state_folder() -> Path:
+    """Return where the host keeps what outlives a command: `$EDGETL_STATE`, else the user's state folder."""
     state = os.environ.get("EDGETL_STATE")
-    base = Path(state) if state else Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "edgetl"
-    return base / "lines" / f"{line}.json"
+    return Path(state) if state else Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "edgetl"
 
 
 def next_sequence(line: str) -> int:

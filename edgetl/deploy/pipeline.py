@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.ledger import ledger_path, next_sequence
-from edgetl.deploy.plan import plan
+from edgetl.deploy.plan import narrowed, plan
+from edgetl.deploy.request import DeployConfig, Deployment
 from edgetl.metrics import escape_statement, flips
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
@@ -38,46 +39,6 @@ if TYPE_CHECKING:
 FLOAT = LoadOptions(precision="f32")
 TIMING_IMAGES = 32
 BUSY_SHARE = 0.05  # of the cores; more than this by others disturbs a p99
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DeployConfig:
-    """What `edgetl deploy` is asked for, beside the contract.
-
-    Attributes:
-        target: Name or alias of a device profile.
-        precision: Only this one, beside the float model; missing the contract with it is an error.
-        line: Product line of the bundle; None takes the name of the run's folder.
-        golden: Folder of images for the golden vectors instead of validation images.
-    """
-
-    target: str = "local"
-    precision: Literal["f32", "bf16", "f16", "int8"] | None = None
-    line: str | None = None
-    golden: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """What came out.
-
-    Attributes:
-        chosen: Id of the candidate that ships.
-        confirmed: Its figures on test.
-        candidates: All that were tried, best first.
-        reference: Metrics of the float model on validation.
-        note: What a person must know about the choice.
-        memory_mb: Peak resident memory of the fresh process that decided; None where none could run a variant.
-        parity: Report of the export.
-    """
-
-    chosen: str
-    confirmed: dict[str, Any]
-    candidates: tuple[Candidate, ...]
-    reference: dict[str, Any]
-    note: str
-    memory_mb: float | None
-    parity: dict[str, Any]
 
 
 class Deploying:
@@ -104,7 +65,8 @@ class Deploying:
         self.folder, self.run, self.profile = folder, run, profile
         self.config, self.contract, self.progress = config, contract, progress
         contract.check_classes(run.classes, run.defect_classes)
-        self.planned = plan(profile, cores=facts().cores, precision=config.precision)
+        planned = plan(profile, cores=facts().cores, precision=config.precision)
+        self.planned = narrowed(planned, backend=config.backend, threads=config.threads)
 
     def deploy(self, out: Path, *, replace: bool) -> Deployment:
         """Write the bundle.
@@ -113,21 +75,12 @@ class Deploying:
             ContractError: Nothing keeps the contract, or the chosen candidate misses it on test. Nothing is written.
             EdgetlError: The run, its images or the options cannot be used.
         """
-        from edgetl.data.split_file import read_split
-        from edgetl.export.run_export import export_run
-
         ledger_path(self._line)  # a wrong option is said before minutes of work
         golden = folder_images(Path(self.config.golden)) if self.config.golden else None
-        samples = read_split(self.folder.split_csv, self.run.classes)
-        self.samples = {name: [s for s in samples if s.split == name] for name in ("train", "val", "test")}
-        with self.progress.stage("export and prove parity"):
-            self.exported = export_run(self.folder, self.run)
+        tried = self._measure(self.judge_all())
         few = len(self.samples["val"]) < COUNT
         pool = [s for name in ("val", "train", "test") for s in self.samples[name]] if few else self.samples["val"]
         self.golden_paths = golden or pick_samples(pool, len(self.run.classes))
-        self.val = self._split("val")
-        self.reference = self._reference()
-        tried = self._measure(self._evaluate())
         ranked = room.rank(tried)
         chosen = self._choose(ranked, tried)
         confirmed = self._confirm(chosen, tried)
@@ -142,6 +95,26 @@ class Deploying:
             memory_mb=memory_mb,
             parity=self.exported.parity,
         )
+
+    def judge_all(self) -> list[Candidate]:
+        """Make every planned model and judge it on validation; nothing is timed yet, and test is not looked at.
+
+        Raises:
+            EdgetlError: The run or its images cannot be used.
+        """
+        from edgetl.data.split_file import read_split
+        from edgetl.export.run_export import export_run
+
+        samples = read_split(self.folder.split_csv, self.run.classes)
+        self.samples = {name: [s for s in samples if s.split == name] for name in ("train", "val", "test")}
+        with self.progress.stage("export and prove parity"):
+            self.exported = export_run(self.folder, self.run)
+        self.val = self._split("val")
+        self.reference = self._reference()
+        return [
+            dataclasses.replace(c, why=(*c.why, *too_large(self.contract, size_bytes=len(c.model))))
+            for c in self._evaluate()
+        ]
 
     def _split(self, name: str) -> Split:
         from edgetl.data.images import load_images
@@ -199,9 +172,6 @@ class Deploying:
 
     def _measure(self, tried: list[Candidate]) -> list[Candidate]:
         """Time what is accurate and small enough, if the target is this machine; then hold it against the contract."""
-        tried = [
-            dataclasses.replace(c, why=(*c.why, *too_large(self.contract, size_bytes=len(c.model)))) for c in tried
-        ]
         accurate = [c for c in tried if c.accepted]
         if not self.profile.measured_here or not accurate:
             return room.one_per_model(tried)

@@ -56,3 +56,20 @@ def plan(profile: DeviceProfile, *, cores: int, precision: str | None = None) ->
         offered = sorted({name for choice in profile.backends for name in choice.precisions})
         raise UsageError("--precision", f"one of {profile.name}'s: {', '.join(offered)}", precision, fix="drop it")
     return tuple(planned)
+
+
+def narrowed(
+    planned: tuple[PlannedCandidate, ...], *, backend: str | None, threads: int | None
+) -> tuple[PlannedCandidate, ...]:
+    """Keep one backend of a plan, or one number of threads.
+
+    Raises:
+        UsageError: The plan has no such backend, or the number is none.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError("--threads", "at least 1", str(threads), fix="--threads 1")
+    kept = [p for p in planned if backend in (None, p.backend)]
+    if not kept:
+        offered = ", ".join(sorted({p.backend for p in planned}))
+        raise UsageError("--backend", f"one of the target's: {offered}", f"'{backend}'", fix="drop it")
+    return tuple(p if threads is None else dataclasses.replace(p, threads=(threads,)) for p in kept)

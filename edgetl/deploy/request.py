@@ -1,0 +1,52 @@
+"""What a deployment is asked for, and what came out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from edgetl.deploy.candidates import Candidate
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DeployConfig:
+    """What `edgetl deploy` is asked for, beside the contract.
+
+    Attributes:
+        target: Name or alias of a device profile.
+        precision: Only this one, beside the float model; missing the contract with it is an error.
+        backend: Only this one of the target's.
+        threads: Only this many instead of those that are tried.
+        line: Product line of the bundle; None takes the name of the run's folder.
+        golden: Folder of images for the golden vectors instead of validation images.
+    """
+
+    target: str = "local"
+    precision: Literal["f32", "bf16", "f16", "int8"] | None = None
+    backend: str | None = None
+    threads: int | None = None
+    line: str | None = None
+    golden: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What came out.
+
+    Attributes:
+        chosen: Id of the candidate that ships.
+        confirmed: Its figures on test.
+        candidates: All that were tried, best first.
+        reference: Metrics of the float model on validation.
+        note: What a person must know about the choice.
+        memory_mb: Peak resident memory of the fresh process that decided; None where none could run a variant.
+        parity: Report of the export.
+    """
+
+    chosen: str
+    confirmed: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+    reference: dict[str, Any]
+    note: str
+    memory_mb: float | None
+    parity: dict[str, Any]
