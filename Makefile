@@ -29,6 +29,12 @@ $(STAMP): pyproject.toml runtimes/pyproject.toml constraints.txt
 	  { echo "Try: apt-get install python3-venv, then make install" >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
 	  -c constraints.txt -e ./runtimes -e '.[quickstart,dev]'
+	@# types of TensorRT's calls, for mypy alone: beside the packages, or Python would take them for TensorRT
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade \
+	  --target $(VENV)/stubs tensorrt-stubs==10.13.0.35.1
+	@# they were generated, and a few signatures that nobody calls are not Python
+	sed -i -E 's/^(    def .*\b)in: /\1in_: /; s/channel_axis: int\)/channel_axis: int = ...)/' \
+	  $(VENV)/stubs/tensorrt_bindings/tensorrt.pyi
 	@touch $@
 
 lint: install ## ruff and mypy, strict; the runtime for the station's Python 3.10 too

@@ -17,7 +17,18 @@ COMMANDS = {
         "edgetl_runtime.cli.verify",
         "Check every byte of a bundle and reproduce its golden vectors here",
     ),
+    "build": ("edgetl_runtime.cli.build", "Build the engines of a bundle ahead of its use"),
     "info": ("edgetl_runtime.cli.info", "Say what is inside a bundle"),
+    "install": ("edgetl_runtime.cli.install", "Verify a bundle, prove it on this device, put it on trial"),
+    "status": ("edgetl_runtime.cli.status", "Say which generation runs and how far a deployment is"),
+    "trial": ("edgetl_runtime.cli.trial", "Run the trial here, on the golden vectors; commit or roll back"),
+    "commit": ("edgetl_runtime.cli.commit", "Keep the generation on trial"),
+    "rollback": ("edgetl_runtime.cli.rollback", "End the trial, or go back to the generation before"),
+    "gc": ("edgetl_runtime.cli.gc", "Recover, then remove what no generation needs"),
+    "log": ("edgetl_runtime.cli.log", "List what was deployed here, by whom, with which result"),
+    "trust": ("edgetl_runtime.cli.trust", "Say whose signatures count on this device"),
+    "unpack": ("edgetl_runtime.cli.unpack", "Write a bundle's members as files, for other tools"),
+    "service": ("edgetl_runtime.cli.service", "Run the current generation as a service, or print its systemd unit"),
 }
 
 

@@ -34,6 +34,8 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
+# rooms of the runtime that several backends of one vendor share: what they may import, inside functions only
+VENDOR_ROOMS = {f"{DEVICE}.nvidia": ("tensorrt", "cuda")}
 # modules of light rooms that need a heavy library at module level, with the reason; nothing may load them early
 HEAVY_BY_NEED = {"edgetl.backbones.parts": "subclasses of torch.nn.Module cannot be written without torch"}
 
@@ -116,8 +118,12 @@ def device_core_violations(root: Path) -> Iterator[str]:
             words_for_types = found.for_types_only and found.top == "typing_extensions"
             lazy = not found.at_module_level or found.for_types_only
             signing = lazy and module.name == f"{DEVICE}.signature" and found.top == "cryptography"
-            if third_party and not (opencv_inside or words_for_types or signing):
+            in_room = next((room for room in VENDOR_ROOMS if f"{module.name}.".startswith(f"{room}.")), "")
+            vendor = lazy and found.top in VENDOR_ROOMS.get(in_room, ())
+            if third_party and not (opencv_inside or words_for_types or signing or vendor):
                 yield module.at(found, "the runtime's core imports")
+            if not in_room and any(f"{found.module}.".startswith(f"{room}.") for room in VENDOR_ROOMS):
+                yield module.at(found, "only a backend may use a vendor's room; the core imports")
             if found.module.startswith(f"{DEVICE}.backends.") and module.name != f"{DEVICE}.backends":
                 named = found.module.split(".")[2]
                 if (root / "runtimes" / DEVICE / "backends" / f"{named}.py").exists() and named != "base":
@@ -224,6 +230,14 @@ def test_the_tree_keeps_the_rule(rule):
         ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import cryptography", "imports cryptography"),
         ("device core", "runtimes/edgetl_runtime/signature.py", "import cryptography", "imports cryptography"),
         ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import onnxruntime", "imports onnxruntime"),
+        ("device core", "runtimes/edgetl_runtime/nvidia/x.py", "import cuda.bindings.driver", "imports cuda"),
+        ("device core", "runtimes/edgetl_runtime/nvidia/x.py", "def f():\n    import torch", "imports torch"),
+        (
+            "device core",
+            "runtimes/edgetl_runtime/x.py",
+            "def f():\n    import edgetl_runtime.nvidia.cuda",
+            "vendor's room",
+        ),
         ("device core", "runtimes/edgetl_runtime/x.py", "import importlib\nimportlib.import_module('timm')", "timm"),
         ("device core", "runtimes/edgetl_runtime/x.py", "from edgetl_runtime.backends import alpha", "may name"),
         ("backend", "runtimes/edgetl_runtime/backends/x.py", "def f():\n    import torch", "a backend imports torch"),

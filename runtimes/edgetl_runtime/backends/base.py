@@ -18,7 +18,7 @@ import numpy as np
 from edgetl_runtime.errors import BackendError, BackendMissingError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class BackendInfo:
         precisions: Arithmetic it can run.
         formats: Model formats it reads.
         runs_on: Machine types, as `platform.machine()` names them.
+        install_command: What installs it, where the runtime's extra of that name is not enough.
     """
 
     name: str
@@ -46,11 +47,12 @@ class BackendInfo:
     precisions: tuple[str, ...]
     formats: tuple[str, ...] = ("onnx",)
     runs_on: tuple[str, ...] = ("x86_64", "aarch64")
+    install_command: str = ""
 
     @property
     def install(self) -> str:
         """Return the command that installs the backend."""
-        return f'pip install "edgetl-runtime[{self.name}]"'
+        return self.install_command or f'pip install "edgetl-runtime[{self.name}]"'
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,21 @@ class Artifact:
 
     data: bytes
     cache_dir: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSettings:
+    """What building an engine ahead of its use may take.
+
+    Attributes:
+        time_limit_s: Wall time.
+        memory_limit_mb: Resident memory of the building process; None for four fifths of the machine's.
+        dla_core: Core of a deep learning accelerator to prefer, where the device has one.
+    """
+
+    time_limit_s: float = 3600.0
+    memory_limit_mb: int | None = None
+    dla_core: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,6 +163,8 @@ class BackendSession(abc.ABC):
             if self.batch is None or len(batch) == self.batch:
                 return self._infer(batch)
             return self._infer_slices(batch, self.batch)
+        except BackendError:  # said in our words already
+            raise
         except self._vendor as error:
             raise translate(self.backend, error, self._errors) from error
 
@@ -233,6 +252,34 @@ class Backend(abc.ABC):
         """
         return Artifact(data=model, cache_dir=cache_dir)
 
+    def prepare(
+        self,
+        model: bytes,
+        options: LoadOptions,
+        cache_dir: Path | None = None,
+        *,
+        force: bool = False,
+        progress: Callable[[str, float], None] | None = None,
+        settings: BuildSettings | None = None,
+    ) -> dict[str, Any] | None:
+        """Build ahead of its use what `compile` would build and keep; most backends build nothing.
+
+        Args:
+            model: As for `compile`.
+            options: As for `compile`.
+            cache_dir: As for `compile`.
+            force: Build again even if what is kept fits.
+            progress: Called with what is being done and the share that is done, 0 to 1.
+            settings: Limits and choices of the build.
+
+        Returns:
+            What was built or found, as JSON can hold it; None where there is nothing to build.
+
+        Raises:
+            BackendError: The model is refused, or the build fails.
+        """
+        return None
+
     def load(self, artifact: Artifact, options: LoadOptions) -> BackendSession:
         """Load a compiled model.
 
@@ -244,6 +291,8 @@ class Backend(abc.ABC):
         table = self.errors()
         try:
             return self._load(artifact, options)
+        except BackendError:  # said in our words already
+            raise
         except tuple(table) as error:
             raise translate(self.info.name, error, table) from error
 
