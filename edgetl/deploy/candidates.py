@@ -119,6 +119,9 @@ class Candidate:
             "infer_ms": {k: measured["infer_ms"][k] for k in ("p50", "p99")} if measured else None,
             "measured_on": measured.get("measured_on", "not measured on hardware"),
             "latency": self.latency,
+            "rung": self.evidence.get("rung"),
+            "evaluations": self.evidence.get("evaluations"),
+            "kept_float": self.evidence.get("kept_float", []),
             "accepted": self.accepted,
             "why": "; ".join(self.why),
         }
@@ -182,6 +185,19 @@ def logits_of(backend: str, model: bytes, options: LoadOptions, images: NDArray[
     engine = backends.get(backend)
     with engine.load(engine.compile(model, options), options) as session:
         return np.concatenate([session.infer(np.ascontiguousarray(image)[np.newaxis]) for image in images])
+
+
+def evaluated(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Logits:
+    """Run every image by what computes `backend` on this machine, float32 (N, C).
+
+    What only stands in for a GPU computes the arithmetic that the graph states, without int8 kernels: ONNX Runtime's
+    are several times slower for symmetric graphs.
+    """
+    if backend not in STAND_IN:
+        return logits_of(backend, model, options, images)
+    from edgetl.quantize import graph, observe
+
+    return observe.logits(graph.load(model), images)
 
 
 def judge(
@@ -262,13 +278,20 @@ def make_model(recipe: Recipe, model: bytes, calibration: Any, folder: Path) -> 
         return model, {"recipe": recipe.name}
     used = calibration if recipe.uses_images else None
     seen = {"calibration": used.digest, "calibration_images": len(used.images)} if used is not None else {}
-    parts = [hashlib.sha256(model).hexdigest(), seen, to_mapping(recipe.parameters), versions()]
+    parts: list[Any] = [
+        recipe.file.algorithm,
+        hashlib.sha256(model).hexdigest(),
+        seen,
+        to_mapping(recipe.parameters),
+        recipe.file.prepare,
+        versions(),
+    ]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / f"{recipe.name}-{key}.onnx"
+    path = folder / f"{recipe.file.algorithm}-{key}.onnx"
     record = path.with_suffix(".json")
     known = _made_before(path, record)
     if known is not None:
-        return known
+        return known[0], known[1] | {"recipe": recipe.name}  # rungs of equal models share one file
     made = apply(recipe, model, used.images if used is not None else None)
     evidence = {**made.evidence(), **seen, "sha256": hashlib.sha256(made.model).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
+from edgetl.deploy.climbing import Climber
 from edgetl.deploy.contract import Contract, UnmetContractError, breaches, too_large, too_slow
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
@@ -25,7 +26,7 @@ from edgetl_runtime import __version__ as runtime_version
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import ContractError
-from edgetl_runtime.manifest import Cost, Manifest, VariantManifest, VariantOptions
+from edgetl_runtime.manifest import Cost, Manifest, VariantManifest
 from edgetl_runtime.probe import facts
 from edgetl_runtime.schema import to_mapping
 
@@ -140,35 +141,26 @@ class Deploying:
         )
         found: list[Candidate] = []
         for planned in self.planned:
-            found += self._evaluate_one(planned)
+            found += self._climb(planned)
         return found
 
-    def _evaluate_one(self, planned: PlannedCandidate) -> list[Candidate]:
+    def _climb(self, planned: PlannedCandidate) -> list[Candidate]:
         name = f"{planned.backend}-{planned.precision}"
         reason = room.unusable_here(planned.backend, planned.precision)
         if reason is not None:
             self.progress.note(f"{name}: left out, {reason}")
             return []
         with self.progress.stage(f"{name}: make and evaluate"):
-            folder = self.folder.path / "quantized"
-            model, evidence = room.make_model(planned.recipe, self.exported.model, self.calibration, folder)
-            options = VariantOptions(precision_hint=planned.recipe.file.precision_hint)
-            load = LoadOptions(precision=options.precision_hint or "f32")
-            logits = room.logits_of(room.STAND_IN.get(planned.backend, planned.backend), model, load, self.val.images)
-            judged = room.judge(self.run, self.contract, self.reference, self.val.labels, logits)
-        return [
-            Candidate(
-                id=name if threads is None else f"{name}-t{threads}",
-                backend=planned.backend,
-                precision=planned.precision,
-                model=model,
-                options=dataclasses.replace(options, threads=threads),
-                requires=room.requirements(planned.backend, planned.precision),
-                evidence=evidence,
-                **judged,
+            climber = Climber(
+                self.run,
+                contract=self.contract,
+                reference=self.reference,
+                val=self.val,
+                model=self.exported.model,
+                calibration=self.calibration,
+                folder=self.folder.path / "quantized",
             )
-            for threads in planned.threads
-        ]
+            return climber.climb(planned)
 
     def _measure(self, tried: list[Candidate]) -> list[Candidate]:
         """Time what is accurate and small enough, if the target is this machine; then hold it against the contract."""

@@ -20,14 +20,19 @@ class PlannedCandidate:
     Attributes:
         backend: What executes it on the target.
         precision: Arithmetic of most of the network.
-        recipe: How its model is made.
+        rungs: How its model is made: recipes in the order of the ladder, the next only if the last loses too much.
         threads: Thread counts to try; None leaves it to the backend.
     """
 
     backend: str
     precision: str
-    recipe: Recipe
+    rungs: tuple[Recipe, ...]
     threads: tuple[int | None, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The first rung."""
+        return self.rungs[0]
 
 
 def plan(profile: DeviceProfile, *, cores: int, precision: str | None = None) -> tuple[PlannedCandidate, ...]:
@@ -48,10 +53,9 @@ def plan(profile: DeviceProfile, *, cores: int, precision: str | None = None) ->
         for name in choice.precisions:
             if precision not in (None, name) and name != "f32":
                 continue
-            planned += [
-                PlannedCandidate(backend=choice.name, precision=name, recipe=recipe, threads=threads)
-                for recipe in recipes.for_backend(choice.name, precision=name)[:1]
-            ]
+            rungs = recipes.for_backend(choice.name, precision=name)
+            if rungs:
+                planned.append(PlannedCandidate(backend=choice.name, precision=name, rungs=rungs, threads=threads))
     if precision is not None and precision not in {p.precision for p in planned}:
         offered = sorted({name for choice in profile.backends for name in choice.precisions})
         raise UsageError("--precision", f"one of {profile.name}'s: {', '.join(offered)}", precision, fix="drop it")

@@ -11,16 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from edgetl.quantize import graph
+from edgetl.quantize import graph, observe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BATCH = 8
-AXES = "edgetl_mean_axes"
+LAYERS_AT_ONCE = 4  # of the measured correction
 
 
 def correct(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint8]) -> int:
@@ -49,33 +47,55 @@ def correct(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint
     return len(targets)
 
 
+def settle(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint8]) -> int:
+    """Shift the biases of the quantized layers, in place, by what their outputs are measured to be off on average.
+
+    Goes through the layers in their order, a few at a time, so that each sees its inputs as the corrected layers before
+    it make them. Reaches what the analytic correction cannot know: the error of ranges that clip. The last layer ends
+    with the float model's mean logits.
+
+    Args:
+        quantized: Holds layers of the same names as `original`.
+        original: The float model.
+        images: uint8 array (N, H, W, 3); the means are taken over all of them.
+
+    Returns:
+        How many biases were shifted.
+    """
+    targets = list(_targets(quantized, original))
+    outputs = {node.name: node.output[0] for node in original.graph.node}
+    expected = _output_means(original, images, {name: outputs[name] for name in targets})
+    for start in range(0, len(targets), LAYERS_AT_ONCE):
+        now = targets[start : start + LAYERS_AT_ONCE]
+        nodes = {node.name: node for node in quantized.graph.node if node.name in now}
+        found = _output_means(quantized, images, {name: nodes[name].output[0] for name in now})
+        producers = graph.producer_of(quantized)
+        tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
+        for name in now:
+            _shift(nodes[name].input[2], expected[name] - found[name], producers=producers, tensors=tensors)
+    return len(targets)
+
+
+def _output_means(
+    model: ModelProto, images: NDArray[np.uint8], outputs: dict[str, str]
+) -> dict[str, NDArray[np.float32]]:
+    kinds = {node.name: node.op_type for node in model.graph.node}
+    deep = [tensor for name, tensor in outputs.items() if kinds[name] == "Conv"]
+    flat = [tensor for name, tensor in outputs.items() if kinds[name] != "Conv"]
+    means = observe.per_channel(model, images, deep, statistic="mean", flat=flat)
+    return {name: means[tensor] for name, tensor in outputs.items()}
+
+
 def input_means(
     model: ModelProto, images: NDArray[np.uint8], layers: tuple[str, ...]
 ) -> dict[str, NDArray[np.float32]]:
     """Return the mean of each layer's data input, per channel, float32 (C,), over images and positions."""
-    probe = ModelProto()
-    probe.CopyFrom(model)
-    probe.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3]), AXES))
-    probe.graph.initializer.append(numpy_helper.from_array(np.array([0]), f"{AXES}_flat"))
     nodes = {node.name: node for node in model.graph.node}
-    probe.graph.ClearField("output")
-    for name in layers:
-        axes = AXES if nodes[name].op_type == "Conv" else f"{AXES}_flat"
-        probe.graph.node.append(
-            helper.make_node("ReduceMean", [nodes[name].input[0], axes], [f"{AXES}/{name}"], keepdims=0)
-        )
-        probe.graph.output.append(helper.make_tensor_value_info(f"{AXES}/{name}", TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feed = model.graph.input[0].name
-    sums: list[NDArray[np.float64]] = [np.zeros(1)] * len(layers)
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        sums = [
-            total + mean * float(len(batch)) for total, mean in zip(sums, session.run(None, {feed: batch}), strict=True)
-        ]
-    return {name: (total / len(images)).astype(np.float32) for name, total in zip(layers, sums, strict=True)}
+    fed = {name: nodes[name].input[0] for name in layers}
+    deep = sorted({tensor for name, tensor in fed.items() if nodes[name].op_type == "Conv"})
+    flat = sorted(set(fed.values()) - set(deep))
+    means = observe.per_channel(model, images, deep, statistic="mean", flat=flat)
+    return {name: means[tensor] for name, tensor in fed.items()}
 
 
 def dequantized(name: str, *, producers: dict[str, NodeProto], tensors: dict[str, TensorProto]) -> NDArray[np.float32]:

@@ -146,7 +146,7 @@ def to_bytes(model: ModelProto) -> bytes:
     """
     canonical = ModelProto()
     canonical.CopyFrom(model)
-    nodes = _ordered(model)
+    nodes = in_order(model)
     used = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
     graph = canonical.graph
     for field in ("node", "initializer", "value_info", "metadata_props", "quantization_annotation"):
@@ -176,7 +176,7 @@ def _drop_unused_domains(model: ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
-def _ordered(model: ModelProto) -> list[NodeProto]:
+def in_order(model: ModelProto) -> list[NodeProto]:
     """Sort the nodes that reach an output, depth first, inputs before consumers."""
     producers = producer_of(model)
     done: set[int] = set()

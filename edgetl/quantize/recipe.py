@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
+PREPARE_IMAGES = 64  # measure the ranges of channels
 FOLDER = Path(__file__).parent / "recipes"
 Precision = Literal["f32", "bf16", "f16", "int8"]
 
@@ -33,6 +34,9 @@ class RecipeFile:
         backends: Backends the result is meant for.
         rung: Place on the ladder of its backend and precision, from 0; higher rungs cost more and lose less.
         precision_hint: What the engine is told to compute floats in.
+        prepare: What is done to the float model before; `equalise` is `edgetl.quantize.equalise`.
+        keep_float_share: The ladder may keep its most sensitive layers in float, as few as needed, up to this share of
+            the float network's computing time, 0 to 1.
         parameters: The algorithm's parameters.
     """
 
@@ -43,6 +47,8 @@ class RecipeFile:
     backends: tuple[str, ...]
     rung: int = 0
     precision_hint: Literal["f32", "bf16"] | None = None
+    prepare: tuple[Literal["equalise"], ...] = ()
+    keep_float_share: float = 0.0
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -70,6 +76,7 @@ class QuantizedModel:
     Attributes:
         recipe: Name of the recipe.
         model: Bytes of the ONNX model.
+        source: Bytes of the float model that was quantized: the one given, prepared as the recipe says.
         layers: How many convolutions and matrix products with weights it has.
         layers_left_float: Names of those that an int8 recipe left in float.
         quantize_linear: Number of QuantizeLinear nodes.
@@ -79,6 +86,7 @@ class QuantizedModel:
 
     recipe: str
     model: bytes
+    source: bytes
     layers: int
     layers_left_float: tuple[str, ...]
     quantize_linear: int
@@ -86,8 +94,8 @@ class QuantizedModel:
     seconds: float
 
     def evidence(self) -> dict[str, Any]:
-        """Return everything but the model, as JSON can hold it."""
-        fields = (field.name for field in dataclasses.fields(self) if field.name != "model")
+        """Return everything but the models, as JSON can hold it."""
+        fields = (field.name for field in dataclasses.fields(self) if field.name not in ("model", "source"))
         found = {name: getattr(self, name) for name in fields}
         return found | {"layers_left_float": list(self.layers_left_float), "seconds": round(self.seconds, 2)}
 
@@ -138,6 +146,9 @@ def read(path: Path) -> Recipe:
         )
     if not file.backends:
         raise UsageError(f"backends in {where}", "at least one", "none", fix='backends = ["openvino"]')
+    if not 0 <= file.keep_float_share <= 1:
+        got = str(file.keep_float_share)
+        raise UsageError(f"keep_float_share in {where}", "from 0 to 1", got, fix="keep_float_share = 0.3")
     algorithm = algorithms.get(file.algorithm)
     parameters = from_mapping(algorithm.Parameters, file.parameters, where=f"{where} [parameters]")
     return Recipe(name=path.stem, file=file, parameters=parameters, uses_images=algorithm.USES_IMAGES)
@@ -162,20 +173,38 @@ def apply(
     from edgetl.quantize import calibration, graph
 
     started = time.monotonic()
-    proto = graph.load(model)
-    exclude = (*graph.normalisation_nodes(proto), *keep_float)
     if recipe.uses_images:
         images = calibration.check_images(images)
+    source = prepared(recipe, model, images)
+    exclude = (*graph.normalisation_nodes(graph.load(source)), *keep_float)
     result = algorithms.get(recipe.file.algorithm).quantize(
-        model, images, parameters=recipe.parameters, exclude=exclude
+        source, images, parameters=recipe.parameters, exclude=exclude
     )
     made = graph.load(result)
     return QuantizedModel(
         recipe=recipe.name,
         model=result,
+        source=source,
         layers=len(graph.layers(made)),
         layers_left_float=graph.layers_left_float(made) if recipe.file.precision == "int8" else (),
         quantize_linear=graph.count(made, "QuantizeLinear"),
         dequantize_linear=graph.count(made, "DequantizeLinear"),
         seconds=time.monotonic() - started,
     )
+
+
+def prepared(recipe: Recipe, model: bytes, images: NDArray[np.uint8] | None) -> bytes:
+    """Return the float model as a recipe wants it before quantizing; it computes the same.
+
+    Args:
+        recipe: Its `prepare` says what is done.
+        model: Bytes of the exported float ONNX model.
+        images: Calibration images, uint8 (N, H, W, 3).
+    """
+    if not recipe.file.prepare:
+        return model
+    from edgetl.quantize import calibration, equalise, graph
+
+    proto = graph.own_biases(graph.load(model))
+    equalise.equalise(proto, calibration.check_images(images)[:PREPARE_IMAGES])
+    return graph.to_bytes(proto)

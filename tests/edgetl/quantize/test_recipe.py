@@ -28,7 +28,11 @@ def read(folder: pathlib.Path, text: str) -> recipe.Recipe:
 
 
 def test_for_backend_lists_by_precision_and_rung():
-    assert [found.name for found in recipe.for_backend("openvino")] == ["openvino-bf16", "float32", "openvino-int8"]
+    found = [one.name for one in recipe.for_backend("openvino")]
+    assert found[:3] == ["openvino-bf16", "float32", "openvino-int8"]
+    rungs = [one.file.rung for one in recipe.for_backend("openvino", precision="int8")]
+    assert rungs == sorted(set(rungs))
+    assert rungs[0] == 0
     assert [found.name for found in recipe.for_backend("tensorrt", precision="f16")] == ["tensorrt-f16"]
     assert recipe.for_backend("null") == ()
 
