@@ -1,6 +1,8 @@
 """Device profiles: what a target is and can do, one TOML file each in `devices/`; find, read, check.
 
-In a source checkout the folder is beside the package, in a wheel it is `edgetl/_devices`.
+A profile may name a family, a file in `devices/families/` whose keys it takes over unless it has its own; so what all
+boards of a family share is written once. In a source checkout the folder is beside the package, in a wheel it is
+`edgetl/_devices`.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
+from edgetl_runtime.doctor import boards
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
 
 SCHEMA_VERSION = 1
+FAMILIES = "families"
 PACKAGE = Path(__file__).parent
 PLACES = (PACKAGE / "_devices", PACKAGE.parent / "devices")
 
@@ -115,12 +119,14 @@ class DeviceProfile:
         arch: Machine names as `uname -m` prints them; `any` for this machine's.
         status: Whether latencies of this target have been measured on hardware.
         measured_here: Whether the machine that packages is the target, so that latencies are measured while deploying.
+        family: File of `devices/families/` whose keys this profile takes over unless it has its own.
         backends: In order of preference; where latency is measured the measurement decides instead.
         thread_cap: Most threads a variant may use; None for all usable cores.
         memory_mb: Memory of the board.
         system: What runs on it.
         accelerators: Units beside the CPU.
         power_modes: Those the vendor offers.
+        contract_power_mode: The one that contracts for this target assume; doctor refuses a lower one.
         install: Command that installs the runtime there.
         notes: What a user must know.
     """
@@ -137,10 +143,12 @@ class DeviceProfile:
     system: System
     install: str
     aliases: tuple[str, ...] = ()
+    family: str | None = None
     thread_cap: Figure | None = None
     memory_mb: Figure | None = None
     accelerators: tuple[Accelerator, ...] = ()
     power_modes: tuple[PowerMode, ...] = ()
+    contract_power_mode: str | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -156,6 +164,11 @@ class DeviceProfile:
                 got = f"{list(backend.fast)} of {list(backend.precisions)}"
                 fix = "list every fast precision in precisions"
                 raise UsageError(f"fast precisions of {backend.name} in {where}", "among its precisions", got, fix=fix)
+
+        modes = {mode.name for mode in self.power_modes}
+        if self.contract_power_mode is not None and self.contract_power_mode not in modes:
+            got, fix = f"'{self.contract_power_mode}'", nearest(self.contract_power_mode, modes)
+            raise UsageError(f"contract_power_mode of {where}", "one of its power modes", got, fix=fix)
 
     def backend(self, name: str) -> BackendChoice | None:
         """Return the choice for one backend, or None where the device has no use for it."""
@@ -188,7 +201,7 @@ def get(name: str, folder: Path | None = None) -> DeviceProfile:
     """Return the profile of that name or alias.
 
     Raises:
-        UsageError: There is none; the sentence holds the nearest names.
+        UsageError: There is none, with the nearest names, or the board is one that is refused, with the reason.
 
     Example:
         >>> get("jetson").name
@@ -198,6 +211,9 @@ def get(name: str, folder: Path | None = None) -> DeviceProfile:
     for profile in all_profiles(folder):
         known |= dict.fromkeys((profile.name, *profile.aliases), profile)
     if name not in known:
+        board = boards.refused(name)
+        if board is not None:
+            raise UsageError("target", "a board that is still supported", f"'{name}': {board.reason}", fix=board.fix)
         raise UsageError("target", "a known device", f"'{name}'", fix=nearest(name, known))
     return known[name]
 
@@ -209,14 +225,27 @@ def read(path: Path) -> DeviceProfile:
         UsageError: The file is not TOML, or has unknown, missing or wrong keys.
     """
     where = f"devices/{path.name}"
+    mapping = _toml(path, where)
+    family = mapping.get("family")
+    if isinstance(family, str):
+        shared = path.parent / FAMILIES / f"{family}.toml"
+        if not shared.is_file():
+            known = [file.stem for file in shared.parent.glob("*.toml")]
+            raise UsageError(
+                f"family of {where}", f"a file in devices/{FAMILIES}", f"'{family}'", fix=nearest(family, known)
+            )
+        mapping = {**_toml(shared, f"devices/{FAMILIES}/{shared.name}"), **mapping}
+    return from_mapping(DeviceProfile, mapping, where=where)
+
+
+def _toml(path: Path, where: str) -> dict[str, object]:
     try:
-        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         got = error.strerror or type(error).__name__
         raise UsageError(where, "a readable file", got, fix="check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(where, "valid TOML", str(error), fix="correct the file") from error
-    return from_mapping(DeviceProfile, mapping, where=where)
 
 
 def _folder() -> Path:

@@ -8,6 +8,7 @@ import pytest
 
 from edgetl import profiles
 from edgetl.quantize import recipe
+from edgetl_runtime.doctor import boards
 
 FOLDER = Path(__file__).parents[2] / "devices"
 
@@ -31,6 +32,18 @@ def test_device_names_a_source_for_every_figure(path):
     assert all(len(source) > 10 for source in sources)
 
 
+def test_device_with_power_modes_names_the_one_contracts_assume(path):
+    profile = profiles.read(path)
+    assert bool(profile.power_modes) == (profile.contract_power_mode is not None)
+    assert all(mode.command for mode in profile.power_modes)
+
+
+def test_device_of_nvidia_names_its_compute_capability(path):
+    profile = profiles.read(path)
+    for unit in profile.accelerators:
+        assert (unit.compute_capability is not None) == (profile.vendor == "nvidia" and unit.kind == "gpu")
+
+
 def test_device_has_a_recipe_for_every_backend_and_precision(path):
     for backend in profiles.read(path).backends:
         offered = {found.file.precision for found in recipe.for_backend(backend.name)}
@@ -40,3 +53,15 @@ def test_device_has_a_recipe_for_every_backend_and_precision(path):
 def test_device_says_not_measured_unless_it_is_this_machine(path):
     profile = profiles.read(path)
     assert (profile.latency_note is None) == profile.measured_here == (profile.status == "measured")
+
+
+def test_every_known_board_has_a_profile_and_every_jetson_a_board():
+    listed = {name for board in boards.known() for name in (board.profile, board.super_profile) if name}
+    names = {profile.name for profile in profiles.all_profiles(FOLDER)}
+    assert listed <= names
+    assert {name for name in names if name.startswith("jetson")} <= listed
+
+
+def test_every_family_is_used():
+    families = {file.stem for file in (FOLDER / "families").glob("*.toml")}
+    assert families == {profile.family for profile in profiles.all_profiles(FOLDER)} - {None}

@@ -20,6 +20,15 @@ def test_get_finds_by_alias():
     assert profiles.get("jetson") == profiles.get("jetson-orin-nano")
 
 
+@pytest.mark.parametrize("name", ["jetson-nano", "jetson-xavier-nx", "jetson-agx-xavier", "jetson-tx2"])
+def test_get_refuses_old_boards_with_the_reason(name):
+    with pytest.raises(UsageError) as caught:
+        profiles.get(name)
+    assert f"got '{name}': its last system is JetPack" in caught.value.sentence
+    assert "which NVIDIA no longer supports." in caught.value.sentence
+    assert caught.value.fix == "a Jetson Orin, for instance --target jetson-orin-nano"
+
+
 def test_get_names_the_nearest_when_unknown():
     with pytest.raises(UsageError, match=r"target must be a known device; got 'jetsn'\.\nTry: 'jetson'"):
         profiles.get("jetsn")
@@ -58,6 +67,31 @@ def test_read_refuses_with_one_sentence(tmp_path, change, sentence):
     with pytest.raises(UsageError) as caught:
         profiles.read(write(tmp_path, GOOD.replace(*change)))
     assert sentence in str(caught.value)
+
+
+def test_read_takes_what_is_not_its_own_from_the_family(tmp_path):
+    (tmp_path / "families").mkdir()
+    write(tmp_path / "families", GOOD.replace('name = "local"\n', ""), "base.toml")
+    own = 'name = "mine"\nfamily = "base"\nstatus = "not measured"\n'
+    profile = profiles.read(write(tmp_path, own))
+    assert (profile.name, profile.status, profile.board) == ("mine", "not measured", "this machine")
+    assert [choice.name for choice in profile.backends] == ["openvino", "onnxruntime"]
+    assert [found.name for found in profiles.all_profiles(tmp_path)] == ["mine"]
+
+
+def test_read_refuses_an_unknown_family(tmp_path):
+    (tmp_path / "families").mkdir()
+    write(tmp_path / "families", "", "jetson-orin.toml")
+    with pytest.raises(UsageError, match=r"family of devices/any-x\.toml must be a file in devices/families") as caught:
+        profiles.read(write(tmp_path, 'family = "jetson-orn"\n' + GOOD))
+    assert caught.value.fix == "'jetson-orin' instead of 'jetson-orn'"
+
+
+def test_read_refuses_a_contract_power_mode_that_the_device_lacks(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"contract_power_mode of device profile 'local' must be one of its power modes"
+    ):
+        profiles.read(write(tmp_path, 'contract_power_mode = "15W"\n' + GOOD))
 
 
 def test_read_refuses_a_missing_file(tmp_path):
