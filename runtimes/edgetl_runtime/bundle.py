@@ -52,13 +52,16 @@ class Member:
     crc32: int
 
 
-def open_bundle(path: str | Path, *, trust: Sequence[signature.TrustedKey] | None = None) -> Bundle:
+def open_bundle(
+    path: str | Path, *, trust: Sequence[signature.TrustedKey] | None = None, allow_unsigned: bool = False
+) -> Bundle:
     """Open a bundle and check its structure and manifest; members' contents are checked as they are read.
 
     Args:
         path: Of the bundle.
         trust: Keys of which one must have signed the bundle, checked before its manifest is parsed; None asks for no
             signature.
+        allow_unsigned: Take a bundle without any signature all the same; a wrong signature is refused even then.
 
     Raises:
         BundleError: The file is missing, damaged, altered, hostile or from a newer edgetl.
@@ -75,7 +78,7 @@ def open_bundle(path: str | Path, *, trust: Sequence[signature.TrustedKey] | Non
     if not regular:
         raise BundleError(f"bundle {path}", "a regular file", "something else", fix="check the path")
     try:
-        return Bundle(file, descriptor, trust=trust)
+        return Bundle(file, descriptor, trust=trust, allow_unsigned=allow_unsigned)
     except BundleError:
         os.close(descriptor)
         raise
@@ -92,7 +95,14 @@ class Bundle:
         signed_by: The trusted key that signed it; None where nobody asked.
     """
 
-    def __init__(self, path: Path, descriptor: int, *, trust: Sequence[signature.TrustedKey] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        *,
+        trust: Sequence[signature.TrustedKey] | None = None,
+        allow_unsigned: bool = False,
+    ) -> None:
         self.path = path
         self._descriptor = descriptor
         self._members = {m.name: m for m in _Directory(path, descriptor).members()}
@@ -101,7 +111,7 @@ class Bundle:
         self.signatures = self._read_signatures()
         self.signed_by: signature.TrustedKey | None = None
         signed: dict[str, str] | None = None
-        if trust is not None:
+        if trust is not None and (self.signatures or not allow_unsigned):
             names = [name for name in self._members if name != manifests.SIGNATURE_NAME]
             self.signed_by, signed = signature.verify_model(
                 self.signatures, trust, manifest_sha256=self.manifest_sha256, names=names

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import UnfitError
+from edgetl_runtime.errors import UnfitError, UsageError
+from edgetl_runtime.install.options import add_root
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +21,11 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="the .edgetl file")
+    parser.add_argument("bundle", metavar="BUNDLE", nargs="?", help="the .edgetl file")
+    parser.add_argument(
+        "--installed", action="store_true", help="check the device's generations instead: signatures and every byte"
+    )
+    add_root(parser)
     parser.add_argument("--variant", help="check this variant only; default is every one this machine can run")
 
 
@@ -32,6 +37,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from edgetl_runtime.bundle import open_bundle
 
+    if bool(args.bundle) == args.installed:
+        fix = "edgetl-runtime verify BUNDLE, or edgetl-runtime verify --installed"
+        raise UsageError("verify", "given a bundle or --installed", "both" if args.bundle else "neither", fix=fix)
+    if args.installed:
+        return _installed(args)
     with open_bundle(args.bundle) as bundle:
         bundle.verify()
         manifest = bundle.manifest
@@ -66,8 +76,36 @@ def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float | None:
     return None
 
 
+def _installed(args: argparse.Namespace) -> dict[str, Any]:
+    """Check what lies on the device, and who signed it; damage is exit 1, and told, not mended."""
+    from edgetl_runtime.install.options import device_of
+
+    device = device_of(args)
+    state = device.states.read()
+    found = []
+    for generation in state.kept if state else ():
+        fault = device.signature_fault(generation)
+        found.append({"name": generation.name, "signed": generation.key_id is not None, "fault": fault})
+    bad = any(entry["fault"] for entry in found) or (state is not None and state.inconsistent is not None)
+    return {
+        "schema": "edgetl.verify_installed/1",
+        "exit": 1 if bad else 0,
+        "root": str(device.root),
+        "generations": found,
+        "inconsistent": state.inconsistent if state else None,
+    }
+
+
+def _show_installed(result: Mapping[str, Any]) -> str:
+    lines = [f"{g['name']}: {g['fault'] or 'every byte as signed' * g['signed'] or 'every byte as installed, unsigned'}"
+             for g in result["generations"]]  # fmt: skip
+    return "\n".join([*lines, f"INCONSISTENT: {result['inconsistent']}"] if result["inconsistent"] else lines)
+
+
 def show(result: Mapping[str, Any]) -> str:
-    """Return one line for the bytes and one for each variant."""
+    """Return one line for the bytes and one for each variant, or one for each generation."""
+    if "generations" in result:
+        return _show_installed(result)
     signed = "signed" if result["signed"] else "not signed"
     lines = [f"{result['bundle']}: {result['members']} members as the manifest says, {signed}"]
     for variant in result["variants"]:

@@ -1,0 +1,75 @@
+"""`edgetl-runtime install`: verify a bundle, prove it on this device, put it on trial."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import UsageError
+from edgetl_runtime.install.options import add_root, clean_stop, device_of, summary, words
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="the .edgetl file")
+    add_root(parser)
+    parser.add_argument("--line", help="refuse a bundle of another product line")
+    parser.add_argument("--variant", help="id of the variant to run; default the bundle's choice, else one that can")
+    parser.add_argument("--permit", type=Path, metavar="FILE.json", help="signed permit to go below the floor, once")
+    parser.add_argument("--allow-unsigned", action="store_true", help="take a bundle that nobody signed; recorded")
+    parser.add_argument("--allow-jump", action="store_true", help="take a sequence far above the floor")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Install the bundle."""
+    from edgetl_runtime.install.installer import Installer, InstallOptions
+    from edgetl_runtime.schema import to_mapping
+
+    device = device_of(args)
+    options = InstallOptions(
+        allow_unsigned=args.allow_unsigned,
+        allow_jump=args.allow_jump,
+        permit=_permit(args.permit) if args.permit else None,
+        variant=args.variant,
+        line=args.line,
+    )
+    with clean_stop():
+        outcome = Installer(device).install(args.bundle, options)
+    return {
+        "schema": "edgetl.install/1",
+        "deployment": outcome.deployment,
+        "result": outcome.result,
+        "generation": to_mapping(outcome.generation),
+        "proof": outcome.proof,
+        **summary(device, device.state),
+    }
+
+
+def _permit(path: Path) -> Any:  # noqa: ANN401  (checked by the installer)
+    try:
+        return json.loads(path.read_bytes()[: 2**20])
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--permit {path}", "a JSON file", f"{error!s:.80}", fix="edgetl keys permit") from error
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return what happened and what comes next."""
+    name, proof = result["generation"]["name"], result["proof"]
+    if result["result"] == "UNCHANGED":
+        return f"{name} is committed already"
+    latency, memory = proof.get("latency_ms", {}), proof.get("memory_mb")
+    figures = f"p50 {latency['p50']:.2f} ms, {memory:.0f} MB" if latency.get("p50") and memory else "not measured"
+    signed = result["generation"]["key_id"]
+    return "\n".join(
+        [
+            f"{name}: {proof.get('reason', '')} ({figures})",
+            f"signed by {signed[:16]}" if signed else "unsigned, as --allow-unsigned said; recorded",
+            words(dict(result)),
+            "the service decides the trial; without one: edgetl-runtime trial",
+        ]
+    )

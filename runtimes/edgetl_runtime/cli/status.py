@@ -1,0 +1,52 @@
+"""`edgetl-runtime status`: which generation runs, and how far a deployment is. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.install.options import add_root, device_of, summary, words
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_root(parser)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Read the state without a lock; INCONSISTENT is exit 1."""
+    from edgetl_runtime.install.state import State
+
+    device = device_of(args)
+    found = device.states.read()
+    state = found or State()
+    desired = f"gen/{state.desired.name}" if state.desired else None
+    lost = found is None and (device.states.exists or bool(device.installed()))
+    busy = device.busy_phase()
+    last = device.log.last()
+    return {
+        "schema": "edgetl.status/1",
+        "exit": 1 if state.inconsistent or lost else 0,
+        **summary(device, state),
+        "busy": busy,
+        "service": device.service_runs(),
+        "recovery_needed": busy is None and (lost or state.active is not None or device.points_to() != desired),
+        "proof": device.proof(state.desired) if state.desired else {},
+        "last": {key: last[key] for key in ("deployment", "result", "reason", "time")} if last else None,
+    }
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return a few lines."""
+    lines = [words(dict(result))]
+    if result["busy"]:
+        lines.append(f"at work: {result['busy']}")
+    if result["recovery_needed"]:
+        lines.append("a command was cut off; the next one, or the service's start, recovers")
+    lines.append("the service runs" if result["service"] else "no service runs")
+    if result["last"]:
+        lines.append("last: {result}, {reason} ({time})".format(**result["last"]))
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""`edgetl-runtime trial`: where no service runs, try the generation on its golden images, then commit or roll back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import BusyError, InstallError
+from edgetl_runtime.install.options import add_root, clean_stop, device_of, summary, words
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_root(parser)
+    parser.add_argument("--seconds", type=float, default=60.0, help="at least so long; default 60")
+    parser.add_argument("--inferences", type=int, default=200, help="at least so many decisions; default 200")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Decide on golden images until the trial is over."""
+    import itertools
+    import time
+
+    from edgetl_runtime.install.live import LiveSession
+
+    device = device_of(args)
+    found = device.states.read()
+    if found is None or found.trial is None:
+        fix = "edgetl-runtime install BUNDLE"
+        raise InstallError("a trial", "of an installed generation", "nothing on trial", fix=fix)
+    if device.service_runs():
+        raise BusyError("the trial", "nobody else's", "the service's", fix="edgetl-runtime status")
+    trial = found.trial
+    with (
+        clean_stop(),
+        LiveSession(device, trial_seconds=args.seconds, trial_inferences=args.inferences, poll_s=0.05) as live,
+    ):
+        if device.state.trial is not None:
+            with device.open_generation(trial.generation) as bundle:
+                images = [bundle.read(name) for name in bundle.manifest.golden.images]
+            pause_s = max(0.0, args.seconds / args.inferences - 0.005)
+            for image in itertools.cycle(images):
+                state = device.states.read()
+                if state is None or state.trial is None:
+                    break
+                live.predict(image)
+                time.sleep(min(pause_s, 0.2))
+    state = device.states.read() or found
+    result = next(e for e in reversed(state.events) if e.deployment == trial.deployment)
+    return {
+        "schema": "edgetl.trial/1",
+        "exit": 0 if result.result == "COMMITTED" else 1,
+        "deployment": trial.deployment,
+        "result": result.result,
+        "reason": result.reason,
+        **summary(device, state),
+    }
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return the outcome."""
+    return f"{result['result']}: {result['reason']}\n{words(dict(result))}"

@@ -1,0 +1,263 @@
+"""Prove an installed bundle on this device, in a child process with bounds on memory and time.
+
+The child reproduces the golden vectors with the precision to be used, and measures latency and memory, which are held
+against the bundle's contract. A model that crashes, hangs or eats memory takes only the child with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import EdgetlError, InstallError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgetl_runtime.bundle import Bundle
+    from edgetl_runtime.manifest import Manifest
+    from edgetl_runtime.session import Session
+
+TIMEOUT_S = 300.0
+MEMORY_MB = 4096.0  # a fuse against runaway models, wide enough to build engines; the contract's bound is judged
+ROUNDS = 3
+ITERATIONS = 300  # what a p99 needs
+FEW_ITERATIONS = 50
+_PARENT_DIES = 1  # PR_SET_PDEATHSIG
+_POLL_S = 0.02
+_MB = 2**20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a self-test.
+
+    Attributes:
+        timeout_s: Wall time of the whole self-test, engine build included.
+        memory_mb: Resident memory at which the child is killed.
+        p50_ms: Contract: median from encoded image to decision; None where it says nothing.
+        p99_ms: Contract: 99th percentile of the same.
+        max_memory_mb: Contract: peak resident memory.
+    """
+
+    timeout_s: float = TIMEOUT_S
+    memory_mb: float = MEMORY_MB
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    max_memory_mb: float | None = None
+
+
+def limits_of(manifest: Manifest) -> Limits:
+    """Return the bounds that a bundle's contract and this machine's memory give."""
+    contract = manifest.contract
+    bound = _positive(contract.get("max_memory_mb"))
+    memory_mb = min(max(MEMORY_MB, 1.5 * bound if bound else 0.0), 0.8 * available_mb())
+    return Limits(
+        memory_mb=memory_mb,
+        p50_ms=_positive(contract.get("p50_ms")),
+        p99_ms=_positive(contract.get("p99_ms")),
+        max_memory_mb=bound,
+    )
+
+
+def check_memory(bundle: Bundle, variant: str) -> None:
+    """Refuse a bundle that cannot fit into the memory that is free now.
+
+    Raises:
+        InstallError: The contract's bound, or four times the model, is more than is available.
+    """
+    manifest = bundle.manifest
+    member = manifest.variant(variant).files["model"]
+    model_mb = next(entry.size for entry in manifest.files if entry.name == member) / _MB
+    needed = _positive(manifest.contract.get("max_memory_mb")) or 64 + 4 * model_mb
+    free = available_mb()
+    if free < needed:
+        raise InstallError("free memory", f"at least {needed:.0f} MB", f"{free:.0f} MB", fix="stop other programs")
+
+
+def available_mb(root: Path = Path("/")) -> float:
+    """Return the memory that new programs can have, in MB."""
+    for line in (root / "proc/meminfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    return float("inf")  # a kernel older than 3.14 does not say
+
+
+def run(bundle: Path, variant: str, cache: Path, limits: Limits) -> dict[str, Any]:
+    """Run the self-test in a child.
+
+    Args:
+        bundle: Installed.
+        variant: Id of the variant to prove.
+        cache: Where its backend may keep what it compiles.
+        limits: Bounds.
+
+    Returns:
+        `passed`, `reason`, `breaches` of the contract, and the figures: `golden`, `latency_ms`, `memory_mb`.
+    """
+    command = [sys.executable, "-m", "edgetl_runtime.install.selftest", str(bundle), variant, str(cache)]
+    command.append(json.dumps(dataclasses.asdict(limits)))
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    start = time.monotonic()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=environment,
+    ) as child:  # fmt: skip
+        try:
+            killed = _watch(child, limits, start + limits.timeout_s)
+            out, words = child.communicate()
+        except BaseException:  # an interrupt: the child must not go on alone
+            _kill(child)
+            raise
+    found = _parse(out)
+    if killed is not None or found is None:
+        tail = " ".join(words.split())[-200:]
+        reason = killed or f"the self-test died with code {child.returncode}: {tail}"
+        found = {"passed": False, "reason": reason, "breaches": []}
+    return {**found, "variant": variant, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _watch(child: subprocess.Popen[str], limits: Limits, deadline: float) -> str | None:
+    """Wait for the child; return why it was killed."""
+    while child.poll() is None:
+        if time.monotonic() > deadline:
+            _kill(child)
+            return f"no answer within {limits.timeout_s:.0f} s"
+        used = _resident_mb(child.pid)
+        if used > limits.memory_mb:
+            _kill(child)
+            return f"it took {used:.0f} MB, more than {limits.memory_mb:.0f} MB"
+        time.sleep(_POLL_S)
+    return None
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        child.kill()
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError):  # it has just ended
+        return 0.0
+    return pages * resource.getpagesize() / _MB
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text.splitlines()[-1])
+    except (ValueError, IndexError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("passed"), bool) else None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Be the child: prove, print one JSON object."""
+    ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
+    bundle, variant, cache, text = argv
+    limits = Limits(**json.loads(text))
+    # address space that is written to; threads' stacks and reserved arenas count, hence the factor
+    bytes_allowed = int(4 * limits.memory_mb * _MB)
+    resource.setrlimit(resource.RLIMIT_DATA, (bytes_allowed, bytes_allowed))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        result = prove(Path(bundle), variant, Path(cache), limits)
+    except EdgetlError as error:
+        result = {"passed": False, "reason": error.sentence, "breaches": []}
+    except MemoryError:
+        result = {"passed": False, "reason": "it asked for more memory than there is", "breaches": []}
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> dict[str, Any]:
+    """Reproduce the golden vectors and measure, in this process.
+
+    Returns:
+        As `run`, without its two last keys.
+
+    Raises:
+        GoldenError: The golden vectors are not reproduced.
+        BackendError: The backend refuses the model.
+    """
+    from edgetl_runtime import golden, session
+    from edgetl_runtime.bundle import open_bundle
+    from edgetl_runtime.cli.verify import peak_memory_mb
+    from edgetl_runtime.schema import to_mapping
+
+    with open_bundle(bundle_path) as bundle:
+        variant = bundle.manifest.variant(variant_id)
+        reason = session.unfit(variant)
+        if reason is not None:
+            return {"passed": False, "reason": reason, "breaches": []}
+        start = time.monotonic()
+        opened = session.Session(bundle, variant, session.load(bundle, variant, cache_dir=cache))
+        load_ms = 1000 * (time.monotonic() - start)
+        report = golden.check(opened, bundle)
+        latency = _latency(opened, bundle, limits)
+        memory_mb = peak_memory_mb()
+        opened.close()
+    breaches = _breaches(limits, latency, memory_mb)
+    return {
+        "passed": not breaches,
+        "reason": "; ".join(breaches) or "golden vectors reproduced, contract kept",
+        "breaches": breaches,
+        "golden": to_mapping(report),
+        "load_ms": round(load_ms, 3),
+        "latency_ms": latency,
+        "memory_mb": memory_mb,
+    }
+
+
+def _latency(opened: Session, bundle: Bundle, limits: Limits) -> dict[str, Any]:
+    """Time from encoded image to decision; where the contract bounds it, the median of up to three rounds decides."""
+    from edgetl_runtime.measure import measure_latency
+
+    images = [bundle.read(name) for name in bundle.manifest.golden.images]
+    bounded = limits.p50_ms is not None or limits.p99_ms is not None
+    rounds: list[dict[str, Any]] = []
+    while len(rounds) < (ROUNDS if bounded else 1):
+        record = measure_latency(
+            opened.predict,
+            images,
+            min_iterations=ITERATIONS if bounded else FEW_ITERATIONS,
+            min_seconds=0.0,
+            max_warmup_seconds=2.0 if bounded else 0.5,
+            threads=opened.variant.options.threads,
+        )
+        figures = {"p50": record.p50_ms, "p90": record.p90_ms, "p99": record.p99_ms, "max": record.max_ms}
+        rounds.append({**figures, "n": record.n, "steady": record.steady, "conditions": record.conditions})
+        if not _breaches(limits, rounds[-1], None):
+            break
+    middle = sorted(rounds, key=lambda r: r["p99"] if r["p99"] is not None else r["max"])[len(rounds) // 2]
+    return {**(middle if len(rounds) == ROUNDS else rounds[-1]), "rounds": len(rounds)}
+
+
+def _breaches(limits: Limits, latency: dict[str, Any], memory_mb: float | None) -> list[str]:
+    terms = (
+        ("p50", latency["p50"], limits.p50_ms, "ms"),
+        ("p99", latency["p99"], limits.p99_ms, "ms"),
+        ("peak memory", memory_mb, limits.max_memory_mb, "MB"),
+    )
+    return [f"{n} {v:.2f} {u} > {b:.2f}" for n, v, b, u in terms if v is not None and b is not None and v > b]
+
+
+def _positive(value: object) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and value > 0 else None  # type: ignore[operator,arg-type]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
