@@ -19,6 +19,11 @@ COMMANDS = {
     ),
     "build": ("edgetl_runtime.cli.build", "Build the engines of a bundle ahead of its use"),
     "info": ("edgetl_runtime.cli.info", "Say what is inside a bundle"),
+    "bench": ("edgetl_runtime.cli.bench", "Measure accuracy and latency of a bundle in fresh processes"),
+    "compare": (
+        "edgetl_runtime.cli.compare",
+        "Say whether a bundle is slower than another, interleaved on this machine",
+    ),
     "install": ("edgetl_runtime.cli.install", "Verify a bundle, prove it on this device, put it on trial"),
     "status": ("edgetl_runtime.cli.status", "Say which generation runs and how far a deployment is"),
     "trial": ("edgetl_runtime.cli.trial", "Run the trial here, on the golden vectors; commit or roll back"),

@@ -1,0 +1,118 @@
+"""Absolute limits of a bundle: the contract that it carries, and what the command line adds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgetl_runtime.bench.record import Record
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a measured bundle must keep; None leaves a term out.
+
+    Attributes:
+        p50_ms: Median from encoded image to decision.
+        p99_ms: 99th percentile of it.
+        max_memory_mb: Largest resident memory of the deciding process.
+        max_start_ms: Process start to first decision.
+        max_late_pct: Open loop: share of decisions after their deadline, in per cent.
+        max_escapes: Defective parts passed.
+        max_overkill: Good parts rejected.
+        max_drop_pp: Loss of accuracy against the other bundle, in percentage points.
+        max_flips_pct: Share of images decided differently from the other bundle, in per cent.
+    """
+
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    max_memory_mb: float | None = None
+    max_start_ms: float | None = None
+    max_late_pct: float | None = None
+    max_escapes: int | None = None
+    max_overkill: int | None = None
+    max_drop_pp: float | None = None
+    max_flips_pct: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not value >= 0:
+                option = "--" + field.name.replace("_", "-")
+                raise UsageError(option, "0 or above", f"{value:g}", fix=f"{option} 10")
+
+
+def of(record: Record, given: Limits | None) -> Limits:
+    """Return the limits given; the others come from the bundle's contract if its chosen variant was measured."""
+    given = given or Limits()
+    if not record.bundle.chosen:
+        return given
+    own = {name: limit for name, limit in record.bundle.limits.items() if getattr(given, name) is None}
+    return dataclasses.replace(given, **own)  # type: ignore[arg-type]  # all of them are numbers
+
+
+def judge(
+    limits: Limits, record: Record, decisions: dict[str, Any] | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Hold a record to limits.
+
+    Args:
+        limits: What must be kept.
+        record: What was measured.
+        decisions: Of `decisions_compared`.
+
+    Returns:
+        Clauses of broken limits, and of limits the record cannot speak of.
+    """
+    measured = _measured(record, decisions)
+    broken, unknown = [], []
+    for name, (value, unit, why) in measured.items():
+        limit = getattr(limits, name)
+        if limit is None:
+            continue
+        words = name.removeprefix("max_").replace("_", " ")
+        if value is None:
+            unknown.append(f"{words} is not known: {why}")
+        elif value > limit:
+            broken.append(f"{words} is {value:.4g}{unit}, above {limit:g}{unit}")
+    return tuple(broken), tuple(unknown)
+
+
+def _measured(record: Record, decisions: dict[str, Any] | None) -> dict[str, tuple[float | None, str, str]]:
+    """Return limit → measured value, unit, and why it may be missing."""
+    summary, accuracy, decisions = record.summary, record.accuracy or {}, decisions or {}
+    latency = summary["decision_ms"]
+    late = None if summary["late"] is None else 100 * summary["late"] / latency["n"]
+    labels, both = "no labelled images (--data)", "no images that both decided on"
+    return {
+        "p50_ms": (latency["p50"], "", "too few samples"),
+        "p99_ms": (latency["p99"], "", f"{latency['n']} samples are too few, it needs 299"),
+        "max_memory_mb": (summary["memory_mb"], "", "the kernel does not say"),
+        "max_start_ms": (summary["start_ms"], "", "it was not measured"),
+        "max_late_pct": (late, "", "not an open loop (--rate)"),
+        "max_escapes": (accuracy.get("escapes"), "", labels),
+        "max_overkill": (accuracy.get("overkill"), "", labels),
+        "max_drop_pp": (decisions.get("drop_pp"), "", both),
+        "max_flips_pct": (decisions.get("flips_pct"), "", both),
+    }
+
+
+def decisions_compared(a: Record, b: Record) -> dict[str, Any] | None:
+    """Return accuracy and flips of B against A; None where they did not decide on the same labelled images."""
+    one, other = a.accuracy, b.accuracy
+    if one is None or other is None or a.images.sha256 != b.images.sha256:
+        return None
+    pairs = [list(zip(r["labels"], r["verdicts"], strict=True)) for r in (one, other)]
+    flips = sum(x != y for x, y in zip(*pairs, strict=True))
+    return {
+        "n": one["n"],
+        "accuracy": [one["accuracy"], other["accuracy"]],
+        "drop_pp": 100 * (one["accuracy"] - other["accuracy"]),
+        "escapes": [one["escapes"], other["escapes"]],
+        "overkill": [one["overkill"], other["overkill"]],
+        "flips": flips,
+        "flips_pct": 100 * flips / one["n"],
+    }

@@ -1,0 +1,310 @@
+"""Rounds in fresh processes: started one at a time, repeated where disturbed, refused where the machine is unfit."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime import errors
+from edgetl_runtime.bench.record import BundleFacts, Round
+from edgetl_runtime.bench.worker import file_sha256
+from edgetl_runtime.errors import BundleError, EdgetlError, GoldenError, UnfitError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from edgetl_runtime.bench.images import Images
+
+WORKER = (sys.executable, "-m", "edgetl_runtime.bench.worker")
+LIMITS = ("p50_ms", "p99_ms", "max_memory_mb")  # of the contract in the bundle: those that one bundle can be held to
+EXTRA_SHARE = 0.5
+MIN_EXTRA = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How rounds are run; see `worker.Job` for the fields of the same name.
+
+    Attributes:
+        neighbours: Processes that decide beside the measured one on purpose.
+        allow_disturbed: Count disturbed rounds; the record says so.
+        timeout_s: A round without an answer is ended after this.
+    """
+
+    iterations: int = 100
+    seconds: float = 1.0
+    warmup_s: float = 5.0
+    rate_hz: float | None = None
+    deadline_ms: float | None = None
+    network: bool = True
+    cache_dir: str | None = None
+    neighbours: int = 0
+    allow_disturbed: bool = False
+    timeout_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("iterations", 5), ("seconds", 0), ("warmup_s", 0), ("neighbours", 0), ("timeout_s", 1)):
+            if not getattr(self, name) >= least:
+                option = "--" + name.removesuffix("_s").replace("_", "-")
+                raise UsageError(option, f"{least} or above", str(getattr(self, name)), fix=f"{option} {max(1, least)}")
+        for name, option in (("rate_hz", "--rate"), ("deadline_ms", "--deadline-ms")):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(option, "above 0", f"{value:g}", fix=f"{option} 10")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A bundle to measure: its path, what it is, and by how much it is slowed on purpose."""
+
+    path: Path
+    facts: BundleFacts
+    slower_pct: float = 0.0
+
+
+def target(path: Path, *, variant: str | None = None, backend: str | None = None, slower_pct: float = 0.0) -> Target:
+    """Read which artifact will be measured.
+
+    Raises:
+        BundleError: It is damaged.
+        UsageError: It has no such variant.
+        BackendMissingError: This machine cannot run it.
+    """
+    from edgetl_runtime.bundle import open_bundle
+    from edgetl_runtime.session import pick
+
+    with open_bundle(path) as bundle:
+        manifest = bundle.manifest
+        picked = pick(manifest, variant=variant, backend=backend)
+        limits = {name: manifest.contract.get(name) for name in LIMITS}
+        facts = BundleFacts(
+            name=path.name,
+            file_sha256=file_sha256(str(path)),
+            manifest_sha256=bundle.manifest_sha256,
+            size_bytes=path.stat().st_size,
+            line=manifest.line,
+            classes=manifest.classes,
+            defect_classes=manifest.defect_classes,
+            variant=picked.id,
+            backend=picked.backend,
+            precision=picked.precision,
+            threads=picked.options.threads,
+            chosen=picked.id == manifest.chosen,
+            limits={name: float(limit) for name, limit in limits.items() if isinstance(limit, (int, float))},
+        )
+    return Target(path=path, facts=facts, slower_pct=slower_pct)
+
+
+class Station:
+    """Runs rounds of one or two bundles on this machine; a context manager that ends the neighbours.
+
+    Args:
+        targets: Side → bundle.
+        images: The same for all sides.
+        settings: Of every round.
+        planned: Rounds that will be asked for at least; half as many may be repeated.
+
+    Attributes:
+        discarded: Rounds that did not count, with their reasons.
+    """
+
+    def __init__(self, targets: Mapping[str, Target], images: Images, settings: Settings, *, planned: int) -> None:
+        self.targets = dict(targets)
+        self.images = images
+        self.settings = settings
+        self.planned = planned
+        self.discarded: list[Round] = []
+        self.disturbed = 0
+        self._counted = 0
+        self._outputs: dict[str, str] = {}
+        self._neighbours: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        first = next(iter(self.targets.values()))
+        try:
+            for _ in range(self.settings.neighbours):
+                self._neighbours.append(_start_neighbour(self._job(first, "neighbour")))
+        except BaseException:  # whatever stops us, no process stays behind
+            self._end_neighbours()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_neighbours()
+
+    def round(self, side: str, index: int) -> Round:
+        """Run a round of a side until one counts.
+
+        Raises:
+            UnfitError: Too many did not.
+            BundleError: The bundle's file is not the one that was measured first.
+            GoldenError: Its answers are wrong, or not the same in every round.
+        """
+        while True:
+            found = self._attempt(side, index)
+            if not found.disturbed:
+                self._counted += 1
+                return found
+            if self.settings.allow_disturbed and found.decision_ms:
+                self._counted += 1
+                self.disturbed += 1
+                return found
+            self.discarded.append(found)
+            if len(self.discarded) > max(MIN_EXTRA, EXTRA_SHARE * max(self.planned, self._counted)):
+                raise self._unfit()
+
+    def accuracy(self, side: str) -> dict[str, Any]:
+        """Decide once on every labelled image, in a process of its own."""
+        item = self.targets[side]
+        job = {**self._job(item, "accuracy"), "images": [path for path, _ in self.images.labelled]}
+        answer = _ask(job, timeout_s=max(self.settings.timeout_s, len(self.images.labelled)))
+        if isinstance(answer, str):
+            raise EdgetlError("deciding on every image", "possible", answer, fix="fewer images, or more memory")
+        self._check_file(item, answer["bundle_sha256"])
+        return answer
+
+    def _attempt(self, side: str, index: int) -> Round:
+        item = self.targets[side]
+        pids = [process.pid for process in self._neighbours]
+        answer = _ask({**self._job(item, "round"), "neighbours": pids}, timeout_s=self.settings.timeout_s)
+        if isinstance(answer, str):
+            return Round(side=side, index=index, steady=False, decision_ms=(), disturbed=(answer,))
+        self._check_file(item, answer["bundle_sha256"])
+        for key in ("decision_ms", "network_ms", "inside_ms", "disturbed"):
+            answer[key] = tuple(answer[key])
+        found = Round(side=side, index=index, **answer)
+        before = self._outputs.setdefault(side, found.outputs)
+        if found.outputs != before:
+            got = f"{found.outputs[:12]} after {before[:12]}"
+            what = f"the decisions of {item.facts.name} on the same images"
+            raise GoldenError(what, "the same in every round", got, fix=f"edgetl-runtime verify {item.facts.name}")
+        return found
+
+    def _check_file(self, item: Target, found_sha256: str) -> None:
+        if found_sha256 != item.facts.file_sha256:
+            got = f"{found_sha256[:12]} after {item.facts.file_sha256[:12]}"
+            what = f"the SHA-256 of {item.facts.name}"
+            raise BundleError(what, "the same in every round", got, fix="measure a copy that nobody replaces")
+
+    def _job(self, item: Target, kind: str) -> dict[str, Any]:
+        settings = dataclasses.asdict(self.settings)
+        for name in ("neighbours", "allow_disturbed", "timeout_s"):
+            del settings[name]
+        images = self.images.timed if kind != "accuracy" else ()
+        return {
+            **settings,
+            "kind": kind,
+            "bundle": str(item.path),
+            "variant": item.facts.variant,
+            "images": list(images),
+            "slower_pct": item.slower_pct,
+        }
+
+    def _unfit(self) -> UnfitError:
+        reasons: dict[str, list[str]] = collections.defaultdict(list)
+        for reason in (reason for r in self.discarded for reason in r.disturbed):
+            reasons[re.sub(r"\d+", "", reason)].append(reason)  # the figures differ from round to round
+        often = sorted(reasons.values(), key=len, reverse=True)
+        got = f"{len(self.discarded)} disturbed rounds beside {self._counted} that count: "
+        got += "; ".join(f"{len(words)} times such as '{words[0]}'" for words in often[:4])
+        fix = "stop other work on this machine; --allow-disturbed counts such rounds and says so"
+        return UnfitError("the environment", "fit to measure in", got, fix=fix)
+
+    def _end_neighbours(self) -> None:
+        for process in self._neighbours:
+            _end(process)
+        self._neighbours.clear()
+
+
+def collect(
+    station: Station, side: str, rounds: int, progress: Callable[[int, int], None] | None = None
+) -> list[Round]:
+    """Return as many rounds of one side that count.
+
+    Args:
+        station: Runs them.
+        side: Which bundle.
+        rounds: How many.
+        progress: Called with (rounds done, rounds in all).
+    """
+    found = []
+    for index in range(rounds):
+        found.append(station.round(side, index))
+        if progress is not None:
+            progress(index + 1, rounds)
+    return found
+
+
+def _ask(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any] | str:
+    """Run a worker; return its answer, or one clause that says how it died.
+
+    Raises:
+        EdgetlError: The worker's own, of its class.
+    """
+    spawned_ns = time.monotonic_ns()
+    try:
+        done = subprocess.run(
+            WORKER,
+            input=json.dumps({**job, "spawned_ns": spawned_ns}) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the round gave no answer within {timeout_s:g} s"
+    if done.returncode < 0:
+        return f"the round was killed by {signal.Signals(-done.returncode).name}"
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise EdgetlError("a round", "answered", f"exit {done.returncode}: {last:.200}", fix="report this") from None
+    if "error" in answer:
+        raise _rebuilt(answer)
+    return answer
+
+
+def _rebuilt(answer: Mapping[str, Any]) -> EdgetlError:
+    cls = getattr(errors, answer["error"]["type"], EdgetlError)
+    what, must, got, fix = answer["words"]
+    error: EdgetlError = cls(what, must, got, fix=fix)
+    return error
+
+
+def _start_neighbour(job: dict[str, Any]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    if process.stdin is None or process.stdout is None:  # never: both are pipes
+        raise EdgetlError("a neighbour", "reachable", "no pipe", fix="report this")
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.close()
+    line = process.stdout.readline()
+    if line.strip() != "ready":
+        _end(process)
+        answer = json.loads(line) if line.startswith("{") else {}
+        if "error" in answer:
+            raise _rebuilt(answer)
+        raise EdgetlError("a neighbour", "ready to work", f"exit {process.returncode}", fix="fewer --neighbours")
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    if process.stdout is not None:
+        process.stdout.close()
+    process.wait()
