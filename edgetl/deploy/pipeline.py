@@ -13,6 +13,8 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.climbing import Climber
+from edgetl.deploy.compiled import compiled
+from edgetl.deploy.compiled import note as compiler_note
 from edgetl.deploy.contract import Contract, UnmetContractError, breaches, too_large, too_slow
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
@@ -23,7 +25,6 @@ from edgetl.deploy.request import DeployConfig, Deployment
 from edgetl.metrics import escape_statement, flips
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
-from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.manifest import Cost, Manifest, VariantManifest
@@ -160,7 +161,7 @@ class Deploying:
                 calibration=self.calibration,
                 folder=self.folder.path / "quantized",
             )
-            return climber.climb(planned)
+            return compiled(climber.climb(planned), self.profile, self.progress.note)
 
     def _measure(self, tried: list[Candidate]) -> list[Candidate]:
         """Time what is accurate and small enough, if the target is this machine; then hold it against the contract."""
@@ -219,17 +220,14 @@ class Deploying:
         return confirmed
 
     def _note(self, chosen: Candidate, tried: list[Candidate]) -> str:
-        if chosen.backend not in backends.names():
-            return (
-                f"latency on {self.profile.name}: not measured on hardware. This release of edgetl-runtime has "
-                f"no backend {chosen.backend}: until one has, run the bundle with --allow-fallback (its float variant)"
-            )
         int8 = [c for c in tried if c.precision == "int8"]
         if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
             return f"no INT8 candidate keeps the contract ({'; '.join(int8[0].why)}): a float variant ships"
         if not self.profile.measured_here:
             unproven = f"; p99 of at most {self.contract.p99_ms} ms is not proven" if self.contract.p99_ms else ""
-            return f"latency on {self.profile.name}: not measured on hardware; ranked by the profile's order{unproven}"
+            said = f"; {chosen.id} {words}" if (words := compiler_note(chosen)) else ""
+            ranked = f"not measured on hardware; ranked by the profile's order{unproven}"
+            return f"latency on {self.profile.name}: {ranked}{said}"
         others = (chosen.latency or {}).get("other_work_cores", 0.0)
         if others > BUSY_SHARE * facts().cores:
             return (

@@ -111,7 +111,8 @@ class EngineSession(BackendSession):
 
     def _enqueue(self, context: trt.IExecutionContext) -> None:
         self._image.upload(self._stream)
-        if not context.execute_async_v3(int(self._stream)):
+        done: Any = context.execute_async_v3(int(self._stream))  # the stubs' bool is TensorRT's data type
+        if not done:
             got = "a refusal of execute_async_v3"
             raise BackendError("the engine", "able to run", got, fix=REBUILD)
         self._logits.download(self._stream)

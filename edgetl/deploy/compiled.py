@@ -1,0 +1,59 @@
+"""The step of a deployment that holds candidates for NVIDIA against its compiler, on a machine without a GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from edgetl.nvidia import gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgetl.deploy.candidates import Candidate
+    from edgetl.profiles import DeviceProfile
+
+
+def compiled(
+    candidates: list[Candidate], profile: DeviceProfile, said: Callable[[str], None] = lambda _: None
+) -> list[Candidate]:
+    """Compile what is meant for NVIDIA; what the rules or the compiler refuse is no longer accepted.
+
+    Args:
+        candidates: Of any backend; the others pass unchanged.
+        profile: The target, whose GPUs are compiled for.
+        said: Told what a person must know.
+
+    Returns:
+        The candidates in their order, with `nvidia` among their evidence.
+
+    Raises:
+        BackendError: The compiler did not end: out of time, memory or disk.
+    """
+    known: dict[bytes, dict[str, Any]] = {}
+    found = []
+    for candidate in candidates:
+        if candidate.backend not in gate.BACKENDS:
+            found.append(candidate)
+            continue
+        if candidate.model not in known:
+            known[candidate.model] = _checked(candidate.model, profile, said)
+        verdict = known[candidate.model]
+        why = (*candidate.why, f"NVIDIA's compiler: {verdict['reason']}") if verdict["refused"] else candidate.why
+        evidence = {**candidate.evidence, "nvidia": verdict}
+        found.append(dataclasses.replace(candidate, evidence=evidence, why=why))
+    return found
+
+
+def _checked(model: bytes, profile: DeviceProfile, said: Callable[[str], None]) -> dict[str, Any]:
+    absent = gate.missing()
+    if absent is not None:
+        said(f"not checked by NVIDIA's compiler: {absent}; pip install 'edgetl[tensorrt-rtx]'")
+        return {"refused": False, "words": f"not checked by NVIDIA's compiler: {absent}", "reason": ""}
+    checked = gate.check(model, wanted=gate.capabilities(profile))
+    return {"refused": not checked.accepted, "words": checked.words, **checked.to_mapping()}
+
+
+def note(candidate: Candidate) -> str:
+    """Return what the compiler said of a candidate, empty where it was not asked."""
+    return str(candidate.evidence.get("nvidia", {}).get("words", ""))
