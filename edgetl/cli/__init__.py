@@ -8,6 +8,7 @@ COMMANDS = {
     "export": ("edgetl.cli.export", "Write a run's model as ONNX, proven equal to the trained one"),
     "deploy": ("edgetl.cli.deploy", "Quantize, choose by measurement and write a bundle for a target"),
     "keys": ("edgetl.cli.keys", "Make keys, sign bundles, rotate keys and permit rollbacks"),
+    "doctor": ("edgetl.cli.doctor", "Examine this machine or a device, and say what mends it"),
     "devices": ("edgetl.cli.devices", "List and show the device profiles"),
     "backbones": ("edgetl.cli.backbones", "List and show the backbones"),
 }

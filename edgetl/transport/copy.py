@@ -251,9 +251,9 @@ def _push(remote: Remote, source: Path, part: str, offset: int, progress: _Progr
             pipe.close()
         except BrokenPipeError:
             pass  # dd or the connection has ended; why is said below
-        words = process.stderr.read().decode(errors="replace") if process.stderr else ""
+        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
         process.wait()
-    _require_success(remote, process.returncode, part, "writable", words)
+    _require_success(remote, process.returncode, part, "writable", said)
 
 
 def _pull(remote: Remote, source: str, part: Path, offset: int, progress: _Progress) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
         "Check every byte of a bundle and reproduce its golden vectors here",
     ),
     "build": ("edgetl_runtime.cli.build", "Build the engines of a bundle ahead of its use"),
+    "doctor": ("edgetl_runtime.cli.doctor", "Examine this machine, and say what mends it"),
     "info": ("edgetl_runtime.cli.info", "Say what is inside a bundle"),
     "bench": ("edgetl_runtime.cli.bench", "Measure accuracy and latency of a bundle in fresh processes"),
     "compare": (

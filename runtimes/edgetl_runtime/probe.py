@@ -65,7 +65,7 @@ def arch() -> str:
 @functools.lru_cache(maxsize=8)
 def cpu_flags(root: Path = Path("/")) -> tuple[str, ...]:
     """Return those of `CPU_FLAGS` that every core has."""
-    return _cpu(_text(root / "proc/cpuinfo"))[1]
+    return read_cpu(_text(root / "proc/cpuinfo"))[1]
 
 
 def lacking(required: tuple[str, ...], present: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def facts(root: Path = Path("/")) -> Facts:
     Args:
         root: Where `proc` and `sys` are.
     """
-    model, flags = _cpu(_text(root / "proc/cpuinfo"))
+    model, flags = read_cpu(_text(root / "proc/cpuinfo"))
     known: dict[str, object] = {
         "arch": arch(),
         "cpu": model,
@@ -130,8 +130,12 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _cpu(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
-    """Return the model's name and the flags common to all cores (big.LITTLE boards have several kinds)."""
+def read_cpu(cpuinfo: str) -> tuple[str, tuple[str, ...]]:
+    """Return the model's name and those of `CPU_FLAGS` common to all cores (big.LITTLE boards have several kinds).
+
+    Args:
+        cpuinfo: Text of `/proc/cpuinfo`.
+    """
     model = ""
     common: set[str] | None = None
     for line in cpuinfo.splitlines():

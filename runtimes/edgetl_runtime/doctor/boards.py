@@ -21,12 +21,14 @@ class Board:
         profile: Name of its device profile.
         compatible: Parts of the device tree's `compatible` entries, of which one suffices.
         super_profile: Name of the profile that counts where the board has the super power modes.
+        throttles_at_c: Where the board slows itself down without the kernel showing it as a trip point.
     """
 
     name: str
     profile: str
     compatible: tuple[str, ...]
     super_profile: str | None = None
+    throttles_at_c: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,101 @@
+"""`edgetl-runtime doctor`: what this machine is, and what is wrong with it for inspection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime.errors import UnfitError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from edgetl_runtime.doctor.findings import Need
+    from edgetl_runtime.doctor.recording import Recording
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--power-mode", metavar="MODE", help="the least that the contract assumes, for instance 25W")
+    parser.add_argument("--memory-mb", type=int, metavar="MB", help="that must be free; default 500")
+    parser.add_argument("--disk-mb", type=int, metavar="MB", help="that must be free; default 1000")
+    parser.add_argument("--record", metavar="FILE", help="also keep what the machine said, as one readable text")
+    parser.add_argument("--recorded", metavar="FILE", help="examine such a text instead of a machine")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Examine this machine.
+
+    Raises:
+        UsageError: A file cannot be read or written.
+    """
+    from edgetl_runtime.doctor import recording
+
+    said = read(args.recorded) if args.recorded else recording.record()
+    if args.record:
+        keep(said, args.record)
+    return examine(said, need_of(args))
+
+
+def need_of(args: argparse.Namespace, **other: Any) -> Need:  # noqa: ANN401  (fields of Need)
+    """Return what the options ask for."""
+    from edgetl_runtime.doctor.findings import Need
+
+    given = {"power_mode": args.power_mode, "memory_mb": args.memory_mb, "disk_mb": args.disk_mb}
+    return Need(**other | {key: value for key, value in given.items() if value is not None})
+
+
+def read(path: str) -> Recording:
+    """Read a recording.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    from edgetl_runtime.doctor import recording
+
+    try:
+        return recording.parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("--recorded", "a readable recording", f"{path}: {error}", fix="check the path") from error
+
+
+def keep(said: Recording, path: str) -> None:
+    """Write a recording.
+
+    Raises:
+        UsageError: The file exists or cannot be written.
+    """
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(said.to_text())
+    except OSError as error:
+        got = f"{path}: {error.strerror}"
+        raise UsageError("--record", "a new file", got, fix="name another file") from error
+
+
+def examine(said: Recording, need: Need) -> dict[str, Any]:
+    """Return the result of the command: facts, findings and the exit code."""
+    from edgetl_runtime.doctor import findings, readers
+    from edgetl_runtime.schema import to_mapping
+
+    diagnosis = findings.diagnose(said, need)
+    return {
+        "schema": "edgetl.doctor/1",
+        "exit": UnfitError.exit_code if diagnosis.worst == "fail" else 0,
+        "board": diagnosis.board,
+        "profile": diagnosis.profile,
+        "worst": diagnosis.worst,
+        "facts": readers.summary(said),
+        "findings": to_mapping(diagnosis.findings),
+    }
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return the findings as text, the worst first, each with the command that mends it below."""
+    lines = [f"{result['board']}, profile {result['profile'] or 'none'}"]
+    for finding in result["findings"]:
+        lines.append(f"  {finding['level']:<8} {finding['topic']:<8} {finding['found']}")
+        if finding["command"]:
+            lines.append(f"{'':20} > {finding['command']}")
+    return "\n".join(lines)

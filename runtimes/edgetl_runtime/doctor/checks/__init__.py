@@ -1,0 +1,1 @@
+"""One thing to look at per file, found by filename: `check(recording, need)` yields findings."""

@@ -1,0 +1,146 @@
+"""What the doctor says: findings, one check per file of `checks/`, found by filename."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgetl_runtime.doctor import boards, readers
+from edgetl_runtime.errors import UnfitError
+
+if TYPE_CHECKING:
+    from edgetl_runtime.doctor.recording import Recording
+
+Level = Literal["ok", "warn", "fail", "unknown"]
+ORDER: tuple[Level, ...] = ("fail", "warn", "unknown", "ok")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: What was looked at.
+        level: `fail`: inspection cannot run or cannot be trusted. `warn`: it runs, slower or less steadily.
+            `unknown`: this machine does not say.
+        found: What is there, as a sentence without its full stop.
+        command: What mends it, to be typed on the machine; None where there is nothing to mend.
+    """
+
+    topic: str
+    level: Level
+    found: str
+    command: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.level in ("fail", "warn") and not self.command:
+            raise ValueError(f"finding '{self.found}' offers no command")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What the station shall do there.
+
+    Attributes:
+        power_mode: The least that the contract assumes; None takes the board's own default.
+        backends: That shall run, the preferred one first; empty: whatever is there.
+        memory_mb: That must be free.
+        disk_mb: That must be free.
+    """
+
+    power_mode: str | None = None
+    backends: tuple[str, ...] = ()
+    memory_mb: int = 500
+    disk_mb: int = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """All findings of one machine.
+
+    Attributes:
+        board: Name of the board, `unknown board` if it is none we know.
+        profile: Name of its device profile, None if it has none.
+        findings: The worst first.
+    """
+
+    board: str
+    profile: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Level:
+        """Return the worst level of all."""
+        return self.findings[0].level if self.findings else "unknown"
+
+
+def topics() -> tuple[str, ...]:
+    """Return the names of the checks, one per file."""
+    return tuple(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "checks")]))
+
+
+def diagnose(recording: Recording, need: Need | None = None) -> Diagnosis:
+    r"""Judge a machine by what it says.
+
+    Args:
+        recording: Of `recording.record` or `recording.parse`.
+        need: What the station shall do there.
+
+    Example:
+        >>> from edgetl_runtime.doctor.recording import parse
+        >>> text = "=== command uname 0\n| Linux 6.1 x86_64\n=== file /proc/cpuinfo\n| flags : fpu avx2 avx_vnni\n"
+        >>> [f.found for f in diagnose(parse(text)).findings if f.topic == "cpu"]
+        ['the processor has VNNI: int8 is exact and fast']
+    """
+    board = boards.identify(readers.compatible(recording))
+    found: list[Finding] = []
+    # what else is wrong with a board we refuse would only lead astray
+    for topic in ("board",) if isinstance(board, boards.RefusedBoard) else topics():
+        check = importlib.import_module(f"edgetl_runtime.doctor.checks.{topic}").check
+        found += check(recording, need or Need())
+    found.sort(key=lambda finding: ORDER.index(finding.level))
+    return Diagnosis(
+        board=board.name if board else "unknown board",
+        profile=profile_name(recording),
+        findings=tuple(found),
+    )
+
+
+def profile_name(recording: Recording) -> str | None:
+    """Return the device profile that fits, None if no board of ours is recognised."""
+    board = boards.identify(readers.compatible(recording))
+    if not isinstance(board, boards.Board):
+        return None
+    modes = readers.power_modes(recording)
+    is_super = modes is not None and "MAXN_SUPER" in modes.modes.values()
+    return board.super_profile if is_super and board.super_profile else board.profile
+
+
+def require_power_mode(recording: Recording, wanted: str) -> None:
+    r"""Refuse a machine whose power mode is lower than a contract assumes.
+
+    Raises:
+        UnfitError: It is lower, or cannot be read.
+
+    Example:
+        >>> from edgetl_runtime.doctor.recording import parse
+        >>> require_power_mode(parse("=== command nvpmodel 0\n| NV Power Mode: MAXN\n"), "15W")
+    """
+    modes = readers.power_modes(recording)
+    what, must = "the power mode", f"{wanted} or higher, as the contract assumes"
+    if modes is None or modes.current is None:
+        raise UnfitError(what, must, "an unknown one", fix="sudo nvpmodel -q")
+    if readers.watts(modes.current) < readers.watts(wanted):
+        raise UnfitError(what, must, modes.current, fix=power_command(modes, wanted))
+
+
+def power_command(modes: readers.PowerModes, wanted: str) -> str:
+    """Return the command that sets the wanted mode, or the lowest one above it where the board has no such mode."""
+    enough = {number: readers.watts(name) for number, name in modes.modes.items()}
+    enough = {number: power for number, power in enough.items() if power >= readers.watts(wanted)}
+    exact = [number for number, name in modes.modes.items() if name == wanted]
+    chosen = exact[0] if exact else min(enough, key=lambda number: enough[number], default=None)
+    return "sudo nvpmodel -q --verbose   # no mode is high enough" if chosen is None else f"sudo nvpmodel -m {chosen}"
