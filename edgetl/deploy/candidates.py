@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.deploy.contract import Contract, breaches
+from edgetl.deploy.plan import INT8_FLAGS
 from edgetl.metrics import evaluate, flips, is_defective, refit_temperature, refit_thresholds
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
@@ -20,7 +21,7 @@ from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from edgetl.quantize.recipe import Recipe
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 # whose arithmetic stands in for a backend that does not run on a build machine
 STAND_IN = {"tensorrt": "onnxruntime", "tensorrt_rtx": "onnxruntime"}
-# int8 sums saturate without these; aarch64's dot product does not (see FLAGS in edgetl_runtime.probe)
-INT8_FLAGS = "avx512_vnni|avx_vnni|asimddp"
 BF16_FLAGS = "avx512_bf16|amx_bf16|bf16"
 
 
@@ -205,21 +204,56 @@ def judge(
 ) -> dict[str, Any]:
     """Re-fit temperature and thresholds of a candidate on validation and hold it against the contract.
 
+    Thresholds that cost no more than the float model's may lie far from them and change many decisions. Where the
+    contract then is missed, the float model's own thresholds are tried, and those that repeat most of its verdicts.
+
     Returns:
         The fields of `Candidate` that follow: thresholds, temperature, val, drop_pp, flips, why.
     """
     if not np.isfinite(logits).all():
         return _broken(reference, len(labels))
     temperature = refit_temperature(logits, labels, near=reference.temperature)
+    options = []
+    for thresholds, scale in _threshold_options(run, reference, labels, logits, temperature):
+        options.append(_judged_at(run, contract, reference, labels, logits, thresholds=thresholds, temperature=scale))
+        if not options[-1]["why"]:
+            break
+    return min(options, key=lambda judged: (len(judged["why"]), judged["flips"]))
+
+
+def _threshold_options(
+    run: Run, reference: Reference, labels: NDArray[np.int64], logits: Logits, temperature: float
+) -> Iterator[tuple[Thresholds, float]]:
+    """Yield thresholds and temperatures in the order of preference: least cost, the float model's, fewest flips."""
+    near = reference.thresholds
     scores = defect_scores(probabilities(logits, temperature), run.classes, run.defect_classes)
-    thresholds = refit_thresholds(
-        scores,
-        is_defective(labels, run.classes, run.defect_classes),
-        near=reference.thresholds,
-        reference=(reference.val["escapes"], reference.val["overkill"]),
-        escape_cost=run.cost["escape"],
-        max_escape_rate=run.cost["max_escape_rate"],
+    yield (
+        refit_thresholds(
+            scores,
+            is_defective(labels, run.classes, run.defect_classes),
+            near=near,
+            reference=(reference.val["escapes"], reference.val["overkill"]),
+            escape_cost=run.cost["escape"],
+            max_escape_rate=run.cost["max_escape_rate"],
+        ),
+        temperature,
     )
+    yield near, reference.temperature
+    scores = defect_scores(probabilities(logits, reference.temperature), run.classes, run.defect_classes)
+    rejected = reference.verdicts == "NOK"
+    yield refit_thresholds(scores, rejected, near=near, reference=(0, 0), escape_cost=1.0), reference.temperature
+
+
+def _judged_at(
+    run: Run,
+    contract: Contract,
+    reference: Reference,
+    labels: NDArray[np.int64],
+    logits: Logits,
+    *,
+    thresholds: Thresholds,
+    temperature: float,
+) -> dict[str, Any]:
     val = metrics_of(run, logits, labels, thresholds, temperature)
     different = flips((reference.verdicts, reference.labels), decisions_of(run, logits, thresholds, temperature))
     drop_pp = 100 * (reference.val["accuracy"] - val["accuracy"])
@@ -246,10 +280,15 @@ def _broken(reference: Reference, n: int) -> dict[str, Any]:
     }
 
 
-def requirements(backend: str, precision: str) -> Requires:
-    """Return what a CPU must have so that this precision neither saturates nor crawls; a GPU's needs are its own."""
-    flags = {"int8": (INT8_FLAGS,), "bf16": (BF16_FLAGS,)} if backend not in STAND_IN else {}
-    return Requires(cpu_flags=flags.get(precision, ()))
+def requirements(precision: str, *, needs_vnni: bool = False) -> Requires:
+    """Return what a CPU must have so that this precision neither saturates nor crawls.
+
+    Args:
+        precision: Arithmetic of most of the network.
+        needs_vnni: Whether the model's sums saturate without 8-bit dot products.
+    """
+    flags = [INT8_FLAGS] if needs_vnni else []
+    return Requires(cpu_flags=(*flags, *([BF16_FLAGS] if precision == "bf16" else [])))
 
 
 def unusable_here(backend: str, precision: str) -> str | None:
@@ -257,7 +296,7 @@ def unusable_here(backend: str, precision: str) -> str | None:
     engine = backends.get(STAND_IN.get(backend, backend))
     reason = engine.available(facts())
     if reason is None:
-        missing = lacking(requirements(backend, precision).cpu_flags, facts().cpu_flags)
+        missing = lacking(requirements(precision).cpu_flags, facts().cpu_flags)
         reason = f"this CPU lacks {', '.join(missing)}" if missing else None
     return reason
 

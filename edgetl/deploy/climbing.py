@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgetl.quantize.sensitivity import LayerDamage
     from edgetl.run import Run
 
-RANKING_IMAGES = 32
+RANKING_IMAGES = 16
 SENSITIVITY_SCHEMA = "edgetl.sensitivity/1"
 
 
@@ -82,7 +82,7 @@ class Climber:
                 precision=planned.precision,
                 model=climbed.model,
                 options=VariantOptions(precision_hint=hint, threads=threads),
-                requires=room.requirements(planned.backend, planned.precision),
+                requires=room.requirements(planned.precision, needs_vnni=climbed.recipe.needs_vnni),
                 evidence=_evidence(climbed),
                 **climbed.judged,
             )

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.recipe import Recipe
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.probe import facts, lacking
 
 if TYPE_CHECKING:
     from edgetl.profiles import DeviceProfile
+
+# int8 sums saturate without these; aarch64's dot product does not (see CPU_FLAGS in edgetl_runtime.probe)
+INT8_FLAGS = "avx512_vnni|avx_vnni|asimddp"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,25 +39,32 @@ class PlannedCandidate:
         return self.rungs[0]
 
 
-def plan(profile: DeviceProfile, *, cores: int, precision: str | None = None) -> tuple[PlannedCandidate, ...]:
+def plan(
+    profile: DeviceProfile, *, cores: int, precision: str | None = None, cpu_flags: tuple[str, ...] | None = None
+) -> tuple[PlannedCandidate, ...]:
     """List what to try, in the profile's order of preference; the float model is always among it.
 
     Args:
         profile: The target.
         cores: Of this machine; thread counts are tried only where the target is measured here.
         precision: Only this one, beside f32.
+        cpu_flags: Of this machine; None asks it. Models that saturate without 8-bit dot products are planned only where
+            the target is this machine and has them: what an unknown processor can do is not known.
 
     Raises:
         UsageError: The target does not have that precision.
     """
     cap = int(profile.thread_cap.value) if profile.thread_cap else cores
     threads: tuple[int | None, ...] = tuple(sorted({1, min(cores, cap)})) if profile.measured_here else (None,)
+    flags = facts().cpu_flags if cpu_flags is None else cpu_flags
     planned = []
     for choice in profile.backends:
         for name in choice.precisions:
             if precision not in (None, name) and name != "f32":
                 continue
             rungs = recipes.for_backend(choice.name, precision=name)
+            if not (profile.measured_here and not lacking((INT8_FLAGS,), flags)):
+                rungs = tuple(recipe.without_vnni() for recipe in rungs)
             if rungs:
                 planned.append(PlannedCandidate(backend=choice.name, precision=name, rungs=rungs, threads=threads))
     if precision is not None and precision not in {p.precision for p in planned}:

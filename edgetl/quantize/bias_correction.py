@@ -8,7 +8,7 @@ the layers' inputs measured on calibration images instead of derived from batch 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
@@ -18,7 +18,19 @@ from edgetl.quantize import graph, observe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LAYERS_AT_ONCE = 4  # of the measured correction
+
+def apply(
+    quantized: ModelProto,
+    original: ModelProto,
+    images: NDArray[np.uint8],
+    *,
+    how: Literal["none", "analytic", "measured", "fast", "full"],
+) -> None:
+    """Correct the biases of a quantized model in place: `analytic` is `correct`, `measured` adds `settle` to it."""
+    if how in ("analytic", "measured"):
+        correct(quantized, original, images)
+    if how == "measured":
+        settle(quantized, original, images)
 
 
 def correct(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint8]) -> int:
@@ -47,43 +59,19 @@ def correct(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint
     return len(targets)
 
 
-def settle(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint8]) -> int:
-    """Shift the biases of the quantized layers, in place, by what their outputs are measured to be off on average.
+def settle(quantized: ModelProto, original: ModelProto, images: NDArray[np.uint8]) -> None:
+    """Shift the biases of the last layer, in place, so that the mean logits over the images are the float model's.
 
-    Goes through the layers in their order, a few at a time, so that each sees its inputs as the corrected layers before
-    it make them. Reaches what the analytic correction cannot know: the error of ranges that clip. The last layer ends
-    with the float model's mean logits.
-
-    Args:
-        quantized: Holds layers of the same names as `original`.
-        original: The float model.
-        images: uint8 array (N, H, W, 3); the means are taken over all of them.
-
-    Returns:
-        How many biases were shifted.
+    Takes out what the analytic correction cannot know, the mean error of ranges that clip, where it counts. Done for
+    every layer, as NNCF's full correction does, it takes a pass a layer, and corrections of neighbours add up.
     """
-    targets = list(_targets(quantized, original))
-    outputs = {node.name: node.output[0] for node in original.graph.node}
-    expected = _output_means(original, images, {name: outputs[name] for name in targets})
-    for start in range(0, len(targets), LAYERS_AT_ONCE):
-        now = targets[start : start + LAYERS_AT_ONCE]
-        nodes = {node.name: node for node in quantized.graph.node if node.name in now}
-        found = _output_means(quantized, images, {name: nodes[name].output[0] for name in now})
-        producers = graph.producer_of(quantized)
-        tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
-        for name in now:
-            _shift(nodes[name].input[2], expected[name] - found[name], producers=producers, tensors=tensors)
-    return len(targets)
-
-
-def _output_means(
-    model: ModelProto, images: NDArray[np.uint8], outputs: dict[str, str]
-) -> dict[str, NDArray[np.float32]]:
-    kinds = {node.name: node.op_type for node in model.graph.node}
-    deep = [tensor for name, tensor in outputs.items() if kinds[name] == "Conv"]
-    flat = [tensor for name, tensor in outputs.items() if kinds[name] != "Conv"]
-    means = observe.per_channel(model, images, deep, statistic="mean", flat=flat)
-    return {name: means[tensor] for name, tensor in outputs.items()}
+    outputs = {output.name for output in original.graph.output}
+    last = [node for name, node in _targets(quantized, original).items() if outputs & set(node.output)]
+    if not last:
+        return
+    error = observe.logits(original, images).mean(axis=0) - observe.logits(quantized, images).mean(axis=0)
+    tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    _shift(last[0].input[2], error.astype(np.float32), producers=graph.producer_of(quantized), tensors=tensors)
 
 
 def input_means(

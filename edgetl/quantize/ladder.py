@@ -1,8 +1,8 @@
 """The quantization ladder: rungs are climbed only while the accuracy terms are missed. Pure: no file, no engine.
 
 A rung is a recipe. What a rung makes is judged on validation by a callback; the first that keeps every accuracy term
-ends the climb. A rung that may keep layers in float starts from its own model with every layer quantized and finds, by
-halving, how few of the most sensitive layers are enough.
+ends the climb. A rung that may keep layers in float starts from its own model with every layer quantized and finds how
+few of the most sensitive layers are enough.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Judge = Callable[[bytes, str], Mapping[str, Any]]
+
+STRIDE = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
 
 
 def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged) -> _Attempt:
-    """Find by halving how few of the ranked layers must stay in float; with all of them missing, give back the best."""
+    """Find how few of the ranked layers must stay in float, by strides, then by halving; else give back the best."""
     ranked = maker.ranked(full.recipe, full.model)
     tried = [full]
 
@@ -175,14 +177,17 @@ def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged) -> _Attemp
         tried.append(_Attempt(full.recipe, model, full.evidence, ask(model, name), tuple(ranked[:count])))
         return not tried[-1].judged["why"]
 
-    missing, enough = 0, len(ranked)
-    if enough and attempt(enough):
-        while enough - missing > 1:
-            middle = (missing + enough) // 2
-            if attempt(middle):
-                enough = middle
-            else:
-                missing = middle
+    missing, enough = 0, min(1, len(ranked))  # the ranking is steep: a few layers are mostly enough
+    while enough and not attempt(enough):
+        missing, enough = enough, min(STRIDE * enough, len(ranked))
+        if missing == enough:
+            break
+    while enough - missing > 1:
+        middle = (missing + enough) // 2
+        if attempt(middle):
+            enough = middle
+        else:
+            missing = middle
     kept = [one for one in tried if not one.judged["why"]]
     best = min(kept, key=lambda one: len(one.kept_float)) if kept else min(tried, key=_Attempt.badness)
     best.evidence = best.evidence | {"kept_float": list(best.kept_float)}

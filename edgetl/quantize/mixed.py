@@ -16,27 +16,40 @@ Units = dict[str, tuple[str, ...]]
 
 
 def units(quantized: ModelProto) -> Units:
-    """Divide the quantized nodes among the layers: each layer with what follows it up to the next layers.
+    """Divide the quantized nodes among the layers.
+
+    An operator that only moves or pools values between a Q/DQ pair and a layer goes with that layer; every other one,
+    such as a residual addition, with the layer before it.
 
     Args:
         quantized: Nodes of its quantized part read from DequantizeLinear.
 
     Returns:
-        Layer → names of its nodes, itself first, in the graph's order; nodes before every layer are left out.
+        Layer → names of its nodes, itself first; layers in the graph's order. Nodes before every layer are left out.
     """
     producers = graph.producer_of(quantized)
     named = set(graph.layers(quantized))
+    consumers = {name: node for node in reversed(graph.in_order(quantized)) for name in node.input}
     found: dict[str, list[str]] = {}
     unit_of: dict[str, str] = {}
     for node in graph.in_order(quantized):
-        unit = node.name if node.name in named else _unit_before(node, unit_of)
+        unit = node.name if node.name in named else _layer_behind(node, consumers, named) or _unit_before(node, unit_of)
         if unit is None:
             continue
         unit_of.update(dict.fromkeys(node.output, unit))
         reads = any(_is_from(producers.get(name), "DequantizeLinear") for name in node.input)
-        if reads and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        if node.name in named or (reads and node.op_type not in ("QuantizeLinear", "DequantizeLinear")):
             found.setdefault(unit, []).append(node.name)
-    return {unit: tuple(names) for unit, names in found.items()}
+    ordered = [node.name for node in graph.in_order(quantized) if node.name in named and node.name in found]
+    return {unit: (unit, *(name for name in found[unit] if name != unit)) for unit in ordered}
+
+
+def _layer_behind(node: NodeProto, consumers: Mapping[str, NodeProto], named: Collection[str]) -> str | None:
+    """Return the layer that a moving or pooling operator leads to, without a Q/DQ pair in between."""
+    following: NodeProto | None = node
+    while following is not None and following.op_type in graph.TRANSPARENT_OPS:
+        following = consumers.get(following.output[0])
+    return following.name if following is not None and following.name in named else None
 
 
 def restore(quantized: ModelProto, original: ModelProto, nodes: Collection[str]) -> ModelProto:

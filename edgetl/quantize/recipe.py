@@ -37,6 +37,8 @@ class RecipeFile:
         prepare: What is done to the float model before; `equalise` is `edgetl.quantize.equalise`.
         keep_float_share: The ladder may keep its most sensitive layers in float, as few as needed, up to this share of
             the float network's computing time, 0 to 1.
+        without_vnni: Parameters that replace others where the processor may lack 8-bit dot products: there the sums of
+            full-range weights saturate silently. Empty if they cannot.
         parameters: The algorithm's parameters.
     """
 
@@ -49,6 +51,7 @@ class RecipeFile:
     precision_hint: Literal["f32", "bf16"] | None = None
     prepare: tuple[Literal["equalise"], ...] = ()
     keep_float_share: float = 0.0
+    without_vnni: dict[str, Any] = dataclasses.field(default_factory=dict)
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -61,12 +64,21 @@ class Recipe:
         file: What the file says.
         parameters: The algorithm's `Parameters`, complete.
         uses_images: Whether calibration images are needed.
+        needs_vnni: Whether its models saturate on processors without 8-bit dot products.
     """
 
     name: str
     file: RecipeFile
     parameters: Any
     uses_images: bool
+    needs_vnni: bool = False
+
+    def without_vnni(self) -> Recipe:
+        """Return the recipe for processors that may lack 8-bit dot products."""
+        if not self.needs_vnni:
+            return self
+        parameters = dataclasses.replace(self.parameters, **self.file.without_vnni)
+        return dataclasses.replace(self, parameters=parameters, needs_vnni=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +163,14 @@ def read(path: Path) -> Recipe:
         raise UsageError(f"keep_float_share in {where}", "from 0 to 1", got, fix="keep_float_share = 0.3")
     algorithm = algorithms.get(file.algorithm)
     parameters = from_mapping(algorithm.Parameters, file.parameters, where=f"{where} [parameters]")
-    return Recipe(name=path.stem, file=file, parameters=parameters, uses_images=algorithm.USES_IMAGES)
+    from_mapping(algorithm.Parameters, file.parameters | file.without_vnni, where=f"{where} [without_vnni]")
+    return Recipe(
+        name=path.stem,
+        file=file,
+        parameters=parameters,
+        uses_images=algorithm.USES_IMAGES,
+        needs_vnni=bool(file.without_vnni),
+    )
 
 
 def apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,12 +21,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RangeMethod = Literal["minmax", "percentile", "entropy"]
+BiasCorrection = Literal["none", "analytic", "measured"]
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
 HISTOGRAM_CHUNK = 8  # images whose activations are held in memory at once
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Choices of a recipe for ONNX Runtime's quantizer.
+
+    Attributes:
+        ranges: How activation ranges are chosen.
+        percentile: Share of values inside the range, for `ranges = "percentile"`.
+        images: How many calibration images are used.
+        bias_correction: How mean errors are taken out of the biases; see `bias_correction.apply`.
+        bias_images: How many calibration images that uses.
+        reduce_range: 7-bit weights: no saturation on processors without VNNI, more rounding.
+    """
+
+    ranges: RangeMethod = "minmax"
+    percentile: float = 99.999
+    images: int = 100
+    bias_correction: BiasCorrection = "analytic"
+    bias_images: int = 64
+    reduce_range: bool = False
+
+    def __post_init__(self) -> None:
+        check_numbers(images=self.images, bias_images=self.bias_images, percentile=self.percentile)
 
 
 class Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types

@@ -32,6 +32,7 @@ RANGES = {
     "mean_quantile": "MEAN_QUANTILE",
     "histogram": "HISTOGRAM",
 }
+NNCF_CORRECTIONS = ("fast", "full")
 OVERFLOW_FIXES = {"enable": "ENABLE", "first_layer": "FIRST_LAYER", "disable": "DISABLE"}
 
 
@@ -43,8 +44,9 @@ class Parameters:
         preset: `performance`: symmetric activations; `mixed`: asymmetric ones.
         ranges: How activation ranges are chosen; `default` is NNCF's own mixture of means.
         images: How many calibration images are used.
-        bias_correction: `analytic` is ours and reaches depthwise convolutions; `fast` and `full` are NNCF's.
-        bias_images: How many calibration images the analytic one uses.
+        bias_correction: `analytic` and `measured` are ours and reach depthwise convolutions; see
+            `bias_correction.apply`. `fast` and `full` are NNCF's.
+        bias_images: How many calibration images ours use.
         overflow_fix: Which weights use half of their range against saturation on processors without VNNI.
         transformer: Whether NNCF looks for attention and keeps it accurate.
     """
@@ -52,7 +54,7 @@ class Parameters:
     preset: Literal["performance", "mixed"] = "performance"
     ranges: Literal["default", "minmax", "mean_minmax", "median_minmax", "mean_quantile", "histogram"] = "minmax"
     images: int = 100
-    bias_correction: Literal["none", "analytic", "fast", "full"] = "analytic"
+    bias_correction: Literal["none", "analytic", "measured", "fast", "full"] = "analytic"
     bias_images: int = 64
     overflow_fix: Literal["enable", "first_layer", "disable"] = "first_layer"
     transformer: bool = False
@@ -73,8 +75,9 @@ def quantize(
             **_options(nncf, parameters),
             ignored_scope=nncf.IgnoredScope(names=list(exclude)),
         )
-    if parameters.bias_correction == "analytic":
-        bias_correction.correct(quantized, original, calibration[: parameters.bias_images])
+    if parameters.bias_correction not in NNCF_CORRECTIONS:
+        how = parameters.bias_correction
+        bias_correction.apply(quantized, original, calibration[: parameters.bias_images], how=how)
     return graph.to_bytes(quantized)
 
 
@@ -84,7 +87,7 @@ def _options(nncf: ModuleType, parameters: Parameters) -> dict[str, Any]:
 
     advanced = AdvancedQuantizationParameters(
         overflow_fix=getattr(nncf.OverflowFix, OVERFLOW_FIXES[parameters.overflow_fix]),
-        disable_bias_correction=parameters.bias_correction in ("none", "analytic"),
+        disable_bias_correction=parameters.bias_correction not in NNCF_CORRECTIONS,
     )
     if parameters.ranges != "default":
         advanced.activations_range_estimator_params = getattr(RangeEstimatorParametersSet, RANGES[parameters.ranges])

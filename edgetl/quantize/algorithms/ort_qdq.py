@@ -5,7 +5,6 @@ The fast form there: its kernels multiply unsigned by signed. TensorRT refuses i
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from edgetl.quantize import bias_correction, graph, static
@@ -20,28 +19,7 @@ USES_IMAGES = True
 KEPT_FLOAT = ("LayerNormalization", "InstanceNormalization", "Softmax")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
-    """Choices of a recipe.
-
-    Attributes:
-        ranges: How activation ranges are chosen.
-        percentile: Share of values inside the range, for `ranges = "percentile"`.
-        images: How many calibration images are used.
-        bias_correction: Whether mean errors of rounded weights are taken out of the biases.
-        bias_images: How many calibration images that uses.
-        reduce_range: 7-bit weights: no saturation on processors without VNNI, more rounding.
-    """
-
-    ranges: static.RangeMethod = "minmax"
-    percentile: float = 99.999
-    images: int = 100
-    bias_correction: bool = True
-    bias_images: int = 64
-    reduce_range: bool = False
-
-    def __post_init__(self) -> None:
-        static.check_numbers(images=self.images, bias_images=self.bias_images, percentile=self.percentile)
+Parameters = static.Parameters
 
 
 def quantize(
@@ -62,8 +40,7 @@ def quantize(
             "OpTypesToExcludeOutputQuantization": ["Gemm"],  # logits in 8 bits would tie near the threshold
         },
     )
-    if parameters.bias_correction:
-        bias_correction.correct(quantized, original, calibration[: parameters.bias_images])
+    bias_correction.apply(quantized, original, calibration[: parameters.bias_images], how=parameters.bias_correction)
     return graph.to_bytes(quantized)
 
 

@@ -7,7 +7,6 @@ Slow on CPUs (2-5x slower than `ort_qdq` in ONNX Runtime), which here only evalu
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from edgetl.quantize import bias_correction, graph, static
@@ -19,26 +18,7 @@ if TYPE_CHECKING:
 USES_IMAGES = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
-    """Choices of a recipe.
-
-    Attributes:
-        ranges: How activation ranges are chosen.
-        percentile: Share of values inside the range, for `ranges = "percentile"`.
-        images: How many calibration images are used.
-        bias_correction: Whether mean errors of rounded weights are taken out of the biases.
-        bias_images: How many calibration images that uses.
-    """
-
-    ranges: static.RangeMethod = "minmax"
-    percentile: float = 99.999
-    images: int = 100
-    bias_correction: bool = True
-    bias_images: int = 64
-
-    def __post_init__(self) -> None:
-        static.check_numbers(images=self.images, bias_images=self.bias_images, percentile=self.percentile)
+Parameters = static.Parameters
 
 
 def quantize(
@@ -55,6 +35,7 @@ def quantize(
         method=parameters.ranges,
         nodes=nodes,
         exclude=exclude,
+        reduce_range=parameters.reduce_range,
         options={
             "CalibPercentile": parameters.percentile,
             "ActivationSymmetric": True,
@@ -63,6 +44,5 @@ def quantize(
             "OpTypesToExcludeOutputQuantization": [*graph.LAYER_OPS, "Add"],
         },
     )
-    if parameters.bias_correction:
-        bias_correction.correct(quantized, original, calibration[: parameters.bias_images])
+    bias_correction.apply(quantized, original, calibration[: parameters.bias_images], how=parameters.bias_correction)
     return graph.to_bytes(quantized)

@@ -24,7 +24,7 @@ def test_correct_brings_output_means_nearer_to_the_float_models(case, conv_net, 
     exclude = graph.normalisation_nodes(graph.load(conv_net))
     distance = {}
     for corrected in (False, True):
-        parameters = algorithm.Parameters(bias_correction=corrected)
+        parameters = algorithm.Parameters(bias_correction="analytic" if corrected else "none")
         made = algorithm.quantize(conv_net, conv_net_images, parameters=parameters, exclude=exclude)
         gap = output_means(made, tensor, conv_net_images) - output_means(conv_net, tensor, conv_net_images)
         distance[corrected] = np.abs(gap).sum()
@@ -33,7 +33,7 @@ def test_correct_brings_output_means_nearer_to_the_float_models(case, conv_net, 
 
 def test_correct_shifts_every_layer_with_a_bias(conv_net, conv_net_images):
     exclude = graph.normalisation_nodes(graph.load(conv_net))
-    parameters = symmetric_qdq.Parameters(bias_correction=False)
+    parameters = symmetric_qdq.Parameters(bias_correction="none")
     quantized = graph.load(symmetric_qdq.quantize(conv_net, conv_net_images, parameters=parameters, exclude=exclude))
     assert bias_correction.correct(quantized, graph.load(conv_net), conv_net_images) == 4
 

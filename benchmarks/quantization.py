@@ -1,0 +1,279 @@
+"""The quantization ladder of a run against what a user would take instead, on the same images and machine.
+
+`python benchmarks/quantization.py RUN --name NAME [--only PART ...]`: parts are kept one by one, so that a run that was
+broken off goes on. Everything is chosen on validation; test is looked at once, at the end of each part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from conditions import RESULTS, conditions, device_name, write_record
+
+from edgetl.deploy import candidates as room
+from edgetl.deploy.climbing import Climber
+from edgetl.deploy.contract import Contract
+from edgetl.deploy.plan import PlannedCandidate
+from edgetl.metrics import flips
+from edgetl.quantize import graph, observe
+from edgetl.quantize import recipe as recipes
+from edgetl.run import RunFolder
+from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.measure import measure_latency, percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Part = Callable[["Bench"], dict[str, Any]]
+
+CONTRACT = Contract(max_drop_pp=0.32, max_flips_pct=1.4)
+F32 = LoadOptions(precision="f32", threads=1)
+CALIBRATION = 100
+QEMU_IMAGES = 64
+EVALUATE = (
+    "import sys, numpy as np; from edgetl_runtime import backends;"
+    "from edgetl_runtime.backends.base import LoadOptions;"
+    "name, model, images, out, count = sys.argv[1:6]; options = LoadOptions(threads=1); engine = backends.get(name);"
+    "session = engine.load(engine.compile(open(model, 'rb').read(), options), options);"
+    "data = np.load(images, mmap_mode='r')[: int(count)];"
+    "np.save(out, np.concatenate([session.infer(np.array(image)[None]) for image in data]))"
+)
+
+
+class Bench:
+    """A run's images, its exported float model and the reference decisions."""
+
+    def __init__(self, path: Path) -> None:
+        from edgetl.data.images import load_images
+        from edgetl.data.split_file import read_split
+        from edgetl.export.run_export import export_run
+        from edgetl.quantize.calibration import select
+
+        self.folder = RunFolder(path)
+        self.run = self.folder.read()
+        samples = read_split(self.folder.split_csv, self.run.classes)
+        self.splits: dict[str, room.Split] = {}
+        for name in ("train", "val", "test"):
+            chosen = [s for s in samples if s.split == name]
+            images = load_images(chosen, self.run.preprocess, cache_dir=path / "cache")
+            self.splits[name] = room.Split(images=images, labels=np.array([s.label for s in chosen], np.int64))
+        train = self.splits["train"]
+        self.calibration = select(train.images, train.labels, seed=self.run.config["seed"])
+        self.model = export_run(self.folder, self.run).model
+        self.floats = {n: observe.logits(graph.load(self.model), self.splits[n].images) for n in ("val", "test")}
+        self.reference = self._reference("val")
+
+    def _reference(self, split: str) -> room.Reference:
+        return room.reference_of(self.run, self.floats[split], self.splits[split].labels)
+
+    def climber(self) -> Climber:
+        """Return the climber that `deploy` would use."""
+        return Climber(
+            self.run,
+            contract=CONTRACT,
+            reference=self.reference,
+            val=self.splits["val"],
+            model=self.model,
+            calibration=self.calibration,
+            folder=self.folder.path / "quantized",
+        )
+
+    def judged(self, backend: str, model: bytes) -> dict[str, Any]:
+        """Judge a model on validation, then look at test at the thresholds found there."""
+        judged = self.climber().judged(backend, model, F32)
+        logits = room.evaluated(backend, model, F32, self.splits["test"].images)
+        return {
+            "val": {key: judged[key] for key in ("drop_pp", "flips", "why")} | {"n": judged["val"]["n"]},
+            "test": self.on_test(judged, logits),
+        }
+
+    def on_test(self, judged: dict[str, Any], logits: NDArray[np.float32]) -> dict[str, Any]:
+        """Return drop and flips of logits of the first test images at a candidate's thresholds."""
+        n = len(logits)
+        labels = self.splits["test"].labels[:n]
+        reference = room.reference_of(self.run, self.floats["test"][:n], labels)
+        at = (judged["thresholds"], judged["temperature"])
+        metrics = room.metrics_of(self.run, logits, labels, *at)
+        count = int(flips((reference.verdicts, reference.labels), room.decisions_of(self.run, logits, *at)).sum())
+        drop = 100 * (reference.val["accuracy"] - metrics["accuracy"])
+        return {"n": n, "drop_pp": drop, "flips": count, "flips_pct": 100 * count / n, "escapes": metrics["escapes"]}
+
+    def infer_ms(self, backend: str, model: bytes) -> dict[str, float | None]:
+        """Time the network alone, one thread, batch 1."""
+        from edgetl_runtime import backends
+
+        engine = backends.get(backend)
+        images = [np.array(image)[np.newaxis] for image in self.splits["val"].images[:16]]
+        with engine.load(engine.compile(model, F32), F32) as session:
+            samples = measure_latency(session.infer, images, max_warmup_seconds=1.0).samples_ms
+        return {"p50": percentile(samples, 50), "p99": percentile(samples, 99)}
+
+
+def ladder(backend: str, *, vnni: bool = True) -> Part:
+    """Climb as `deploy` does."""
+
+    def part(bench: Bench) -> dict[str, Any]:
+        rungs = recipes.for_backend(backend, precision="int8")
+        rungs = rungs if vnni else tuple(recipe.without_vnni() for recipe in rungs)
+        planned = PlannedCandidate(backend=backend, precision="int8", rungs=rungs, threads=(1,))
+        started = time.monotonic()
+        found = bench.climber().climb(planned)[0]
+        seconds = time.monotonic() - started
+        judged = {"thresholds": found.thresholds, "temperature": found.temperature}
+        logits = room.evaluated(backend, found.model, F32, bench.splits["test"].images)
+        record = {
+            "val": {"drop_pp": found.drop_pp, "flips": found.flips, "why": found.why, "n": found.val["n"]},
+            "test": bench.on_test(judged, logits),
+            "seconds": seconds,
+            **{key: found.evidence[key] for key in ("rung", "evaluations", "steps")},
+            "requires": list(found.requires.cpu_flags),
+        }
+        if backend == "openvino" and not vnni:
+            record["avx2"] = _elsewhere(bench, found, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, [], len(logits))
+        if backend == "onnxruntime":
+            emulator = ["qemu-x86_64-static", "-cpu", "Haswell"]
+            record["haswell"] = _elsewhere(bench, found, {}, emulator, QEMU_IMAGES)
+        if found.runs_as == backend:
+            record["infer_ms"] = bench.infer_ms(backend, found.model)
+            full = room.make_model(rungs[0], bench.model, bench.calibration, bench.folder.path / "quantized")[0]
+            record["infer_ms_every_layer_int8"] = bench.infer_ms(backend, full)
+        return record
+
+    return part
+
+
+def _elsewhere(
+    bench: Bench, found: room.Candidate, environment: dict[str, str], emulator: list[str], count: int
+) -> dict[str, Any]:
+    """Run the shipped bytes in a process that has fewer instructions; compare its decisions with the float model's."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "model.onnx").write_bytes(found.model)
+        np.save(folder / "images.npy", bench.splits["test"].images[:count])
+        files = [str(folder / name) for name in ("model.onnx", "images.npy", "logits.npy")]
+        command = [*emulator, sys.executable, "-c", EVALUATE, found.backend, *files, str(count)]
+        subprocess.run(command, env={**os.environ, **environment}, check=True, stderr=subprocess.DEVNULL)
+        logits = np.load(folder / "logits.npy")
+    here = room.evaluated(found.backend, found.model, F32, bench.splits["test"].images[:count])
+    judged = {"thresholds": found.thresholds, "temperature": found.temperature}
+    return bench.on_test(judged, logits) | {"largest_difference_of_logits": float(np.abs(here - logits).max())}
+
+
+def ort_default(bench: Bench) -> dict[str, Any]:
+    """ONNX Runtime's static quantization with its own choices."""
+    from onnxruntime.quantization import quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from edgetl.quantize.static import Images
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "float.onnx").write_bytes(bench.model)
+        quant_pre_process(folder / "float.onnx", folder / "pre.onnx")
+        quantize_static(
+            folder / "pre.onnx", folder / "int8.onnx", Images("image", bench.calibration.images[:CALIBRATION])
+        )
+        model = (folder / "int8.onnx").read_bytes()
+    seconds = time.monotonic() - started
+    timing = bench.infer_ms("onnxruntime", model)
+    return bench.judged("onnxruntime", model) | {"seconds": seconds, "infer_ms": timing}
+
+
+def nncf_default(bench: Bench) -> dict[str, Any]:
+    """NNCF's quantization of the ONNX model with its own choices, but for the number of images."""
+    import nncf
+    import onnx
+
+    started = time.monotonic()
+    images = nncf.Dataset(bench.calibration.images[:CALIBRATION], lambda image: {"image": image[None]})
+    model = nncf.quantize(onnx.load_from_string(bench.model), images, subset_size=CALIBRATION).SerializeToString()
+    seconds = time.monotonic() - started
+    timing = bench.infer_ms("openvino", model)
+    return bench.judged("openvino", model) | {"seconds": seconds, "infer_ms": timing}
+
+
+def accuracy_control(bench: Bench) -> dict[str, Any]:
+    """NNCF's accuracy control for the same limit of the accuracy drop, on its own form of the model."""
+    import nncf
+    import openvino
+
+    passes: list[float] = []
+    val = bench.splits["val"]
+
+    def validate(compiled: Any, indexed: Any) -> tuple[float, None]:  # noqa: ANN401  (NNCF's)
+        hits = [int(compiled(image[None])[0].argmax() == label) for image, label in indexed]
+        passes.append(len(hits) / len(val.labels))
+        return sum(hits) / len(hits), None
+
+    started = time.monotonic()
+    calibration = nncf.Dataset(bench.calibration.images[:CALIBRATION], lambda image: image[None])
+    validation = nncf.Dataset(list(zip(val.images, val.labels, strict=True)), lambda pair: pair)
+    model = nncf.quantize_with_accuracy_control(
+        openvino.Core().read_model(bench.model),
+        calibration_dataset=calibration,
+        validation_dataset=validation,
+        validation_fn=validate,
+        max_drop=CONTRACT.max_drop_pp / 100,
+        subset_size=CALIBRATION,
+    )
+    seconds = time.monotonic() - started
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    logits = {
+        n: np.concatenate([compiled(image[None])[0] for image in bench.splits[n].images]) for n in ("val", "test")
+    }
+    judged = room.judge(bench.run, CONTRACT, bench.reference, val.labels, logits["val"])
+    return {
+        "val": {key: judged[key] for key in ("drop_pp", "flips", "why")} | {"n": len(val.labels)},
+        "test": bench.on_test(judged, logits["test"]),
+        "seconds": seconds,
+        "evaluations": len(passes),
+        "evaluations_in_whole_passes": sum(passes),
+    }
+
+
+PARTS: dict[str, Part] = {
+    "ladder-onnxruntime": ladder("onnxruntime"),
+    "ladder-tensorrt": ladder("tensorrt"),
+    "ladder-openvino": ladder("openvino"),
+    "ladder-openvino-without-vnni": ladder("openvino", vnni=False),
+    "onnxruntime-static-default": ort_default,
+    "nncf-default": nncf_default,
+    "nncf-accuracy-control": accuracy_control,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a finished run")
+    parser.add_argument("--name", required=True, help="of the record")
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS))
+    args = parser.parse_args()
+    bench = Bench(args.run)
+    name = f"quantization-{args.name}"
+    path = RESULTS / device_name() / f"{name}.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record |= {"schema": "edgetl.bench.quantization/1", "contract": {"max_drop_pp": 0.32, "max_flips_pct": 1.4}}
+    record.setdefault("parts", {})
+    for part in args.only:
+        before = conditions()
+        record["parts"][part] = PARTS[part](bench) | {"conditions": before, "load_after": os.getloadavg()[0]}
+        write_record(name, record)
+        sys.stdout.write(f"{part}: {json.dumps(record['parts'][part]['test'])}\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
