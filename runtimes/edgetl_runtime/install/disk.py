@@ -31,6 +31,10 @@ class Disk:
             self._mkdir(path, mode)
         self.sync_folder(path.parent)
 
+    def make_scratch(self, path: Path) -> None:
+        """Create a folder that need not survive: recovery would remove it."""
+        self._mkdir(path, 0o755)
+
     def create(self, path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
         """Create a file and sync its content; its name is durable once its folder is synced."""
         descriptor = self._create(path, mode)
@@ -53,8 +57,6 @@ class Disk:
         """Rename a file or folder into another folder; durable on return."""
         self._rename(source, target)
         self.sync_folder(target.parent)
-        if source.parent != target.parent:
-            self.sync_folder(source.parent)
 
     def point(self, link: Path, target: str) -> None:
         """Let a symbolic link point to `target`, without a moment in which it points nowhere; durable on return."""

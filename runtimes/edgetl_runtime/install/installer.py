@@ -147,7 +147,7 @@ class Installer:
 
     def _steps(self, source: Path, size: int, options: InstallOptions, deployment: str, work: _Work) -> Outcome:
         device = self.device
-        device.disk.make_folder(work.staging)
+        device.disk.make_scratch(work.staging)
         copy = work.staging / BUNDLE_NAME
         device.disk.create(copy, _chunks(source, size))
         device.tell("VERIFYING")
@@ -170,7 +170,6 @@ class Installer:
             "who": device.who,
         }
         device.disk.create(work.staging / RECORD_NAME, [_json(record)])
-        device.disk.sync_folder(work.staging)
         work.folder = device.folder(generation)
         device.disk.move(work.staging, work.folder)
         device.tell("SELF_TEST")
@@ -191,7 +190,7 @@ class Installer:
         proof = {**proof, "cache": key, "manifest_sha256": generation.manifest_sha256}
         folder = device.folder(generation)
         device.disk.create(folder / PROOF_NAME, [_json(proof)])
-        device.disk.sync_folder(folder)
+        device.disk.sync_folder(folder)  # the three names in it, before the state says that they are there
         if not proof["passed"]:
             fix = "edgetl deploy for this device, or a wider contract"
             error = ContractError if proof["breaches"] else GoldenError

@@ -1,0 +1,83 @@
+"""Attempts of a trial, sweeping, and what a device says of itself."""
+
+from __future__ import annotations
+
+import faults
+import pytest
+
+from edgetl_runtime.errors import BusyError, InstallError
+from edgetl_runtime.install.device import Device, default_root
+from edgetl_runtime.install.installer import Installer
+
+
+def test_begin_attempt_rolls_back_after_three_starts(device_at):
+    device = device_at("trial")
+    sequences = [device.begin_attempt().sequence for _ in range(5)]
+    assert sequences == [2, 2, 2, 1, 1]
+    assert device.log.entries()[-1]["reason"].startswith("the service did not survive its starts")
+    assert device.states.read().floor == 1
+
+
+def test_begin_attempt_of_a_committed_generation_changes_nothing(device_at):
+    device = device_at("new")
+    serial = device.states.read().serial
+    assert device.begin_attempt().sequence == 2
+    assert device.states.read().serial == serial
+
+
+def test_begin_attempt_says_that_nothing_is_whole(device_at):
+    device = device_at("old")
+    device.bundle_path(device.states.read().committed).write_bytes(b"")
+    with pytest.raises(InstallError, match="must be whole"):
+        device.begin_attempt()
+
+
+def test_sweep_keeps_two_generations_and_removes_what_nobody_needs(kit, device_at):
+    device = device_at("new")
+    for name in ("gen/000009-aaaaaaaaaaaa", "staging/x", "cache/unknown"):
+        (device.root / name).mkdir()
+        (device.root / name / "file").write_text("x")
+    for name in "abcd":
+        (device.root / "incoming" / name).write_text("x")
+    with device.locked("GC"):
+        pass
+    assert len(list(device.generations.iterdir())) == 2
+    assert not list((device.root / "cache").iterdir())
+    assert not list((device.root / "staging").iterdir())
+    assert len(list((device.root / "incoming").iterdir())) == 2
+    Installer(device, self_test=faults.quick_self_test).install(kit.bundles["third"])
+    device.commit()
+    assert sorted(int(path.name[:6]) for path in device.generations.iterdir()) == [2, 3]
+
+
+def test_a_rollback_to_a_damaged_generation_is_refused(device_at):
+    device = device_at("new")
+    device.bundle_path(device.states.read().previous).write_bytes(b"x")
+    with pytest.raises(InstallError, match="must be whole"):
+        device.rollback()
+    assert device.states.read().committed.sequence == 2
+
+
+def test_signature_fault_tells_of_a_revoked_key(kit, device_at):
+    device = device_at("new")
+    committed = device.states.read().committed
+    assert device.signature_fault(committed) is None
+    with device.locked("TRUST"):
+        device.trust.revoke(kit.key.id[:12])
+    assert "not revoked" in device.signature_fault(committed)
+    assert device.fault(committed) is None
+
+
+def test_the_lock_is_free_when_its_holder_is_gone(device_at):
+    device = device_at("old")
+    with device.locked("GC"), pytest.raises(BusyError), Device(device.root).locked("GC"):
+        pass
+    with Device(device.root).locked("GC"):
+        pass
+
+
+def test_default_root_is_the_environments(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGETL_ROOT", str(tmp_path))
+    assert default_root() == tmp_path
+    monkeypatch.delenv("EDGETL_ROOT")
+    assert str(default_root()) == "/var/lib/edgetl"

@@ -1,0 +1,312 @@
+"""What may be installed: signed, whole, of this line, not older, proven here. Everything else leaves the old one."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import faults
+import pytest
+from crash_model import QuickDisk
+
+from edgetl.deploy import signing
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, GoldenError, InstallError, SignatureError
+from edgetl_runtime.install.device import Device
+from edgetl_runtime.install.installer import Installer, InstallOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def install(device: Device, path: Path, **options: Any) -> Any:
+    return Installer(device, self_test=faults.quick_self_test).install(path, InstallOptions(**options))
+
+
+def assert_refused(device: Device, path: Path, error: type[EdgetlError], words: str, **options: Any) -> None:
+    before = device.states.read()
+    with pytest.raises(error, match=words):
+        install(device, path, **options)
+    after = device.states.read()
+    assert (after.committed, after.trial, after.floor) == (before.committed, before.trial, before.floor)
+    assert after.events[-1].result == "REFUSED"
+    assert list((device.root / "staging").iterdir()) == []
+    assert len(list(device.generations.iterdir())) == len(after.kept)
+
+
+def test_install_commit_rollback_and_the_log(kit, device_at):
+    device = device_at("empty")
+    first = install(device, kit.bundles["old"])
+    assert (first.result, first.generation.sequence, first.generation.key_id) == ("TRIAL", 1, kit.key.id)
+    assert device.states.read().floor == 0
+    assert device.commit().floor == 1
+    install(device, kit.bundles["new"])
+    state = device.commit(reason="looked good")
+    assert (state.committed.sequence, state.previous.sequence, state.floor) == (2, 1, 2)
+    state = device.rollback()
+    assert (state.committed.sequence, state.previous, state.floor, state.phase) == (1, None, 2, "ROLLED_BACK")
+    results = [(e["result"], e["source"], e["target"], e["reason"]) for e in device.log.entries()]
+    old, new = first.generation.name, results[2][2]
+    assert results == [
+        ("TRIAL", None, old, "self-test passed"),
+        ("COMMITTED", None, old, "by hand"),
+        ("TRIAL", old, new, "self-test passed"),
+        ("COMMITTED", old, new, "looked good"),
+        ("ROLLED_BACK", new, old, "by hand"),
+    ]
+    with pytest.raises(InstallError, match="committed before"):
+        device.rollback()
+    with pytest.raises(InstallError, match="on trial"):
+        device.commit()
+
+
+def test_the_same_bundle_again_is_no_error_and_another_waits_for_the_trial(kit, device_at):
+    device = device_at("old")
+    assert install(device, kit.bundles["old"]).result == "UNCHANGED"
+    first = install(device, kit.bundles["new"])
+    assert install(device, kit.bundles["new"]).deployment == first.deployment
+    with pytest.raises(InstallError, match="without a trial"):
+        install(device, kit.bundles["third"])
+
+
+def test_a_bundle_that_decides_otherwise_here_is_refused(kit, device_at):
+    assert_refused(device_at("old"), kit.bundles["wrong"], GoldenError, "proven by its self-test")
+
+
+def test_signatures_and_lines(kit, device_at, tmp_path):
+    device = device_at("old")
+    other = signing.new_key(tmp_path / "other.key")
+    path = faults.small_bundle(tmp_path / "a.edgetl", sequence=9, seed=9, key=other)
+    assert_refused(device, path, SignatureError, "trusted by this machine")
+    assert_refused(device, path, SignatureError, "trusted by this machine", allow_unsigned=True)
+    with device.locked("TRUST"):
+        device.trust.add(faults.TrustedKey(pem=other.pem, lines=("else",)))
+    assert_refused(device, path, SignatureError, "for product line else")
+    assert_refused(device, kit.bundles["new"], InstallError, "of product line 'b'", line="b")
+
+
+def test_unsigned_bundles_need_the_option_and_are_recorded(tiny_bundle, device_at):
+    device = device_at("empty")
+    path = tiny_bundle(sequence=1)
+    with pytest.raises(SignatureError, match="no signature"):
+        install(device, path)
+    done = install(device, path, allow_unsigned=True, variant="null-f32")
+    assert done.generation.key_id is None
+    assert "unsigned" in device.log.entries()[-1]["reason"]
+
+
+def test_the_floor_only_rises_and_a_permit_is_good_once(kit, device_at, tmp_path):
+    device = device_at("new")
+    assert_refused(device, kit.bundles["old"], InstallError, "at or above the floor 2; got sequence 1")
+    with open_bundle(kit.bundles["old"]) as bundle:
+        permit = signing.rollback_permit(kit.key, bundle, floor=2)
+        late = signing.rollback_permit(kit.key, bundle, floor=3)
+    with open_bundle(kit.bundles["third"]) as bundle:
+        other = signing.rollback_permit(kit.key, bundle, floor=2)
+    assert_refused(device, kit.bundles["old"], InstallError, "for the floor 2; got 3", permit=late)
+    assert_refused(device, kit.bundles["old"], InstallError, "for this bundle", permit=other)
+    with open_bundle(kit.bundles["old"]) as bundle:
+        envelope = bundle.signatures[0]
+    assert_refused(device, kit.bundles["old"], SignatureError, "about https://edgetl", permit=envelope)
+    install(device, kit.bundles["old"], permit=permit)
+    device.rollback()  # a trial that ended does not use the permit up
+    install(device, kit.bundles["old"], permit=permit)
+    assert device.commit().floor == 2
+    install(device, kit.bundles["new"])
+    device.commit()
+    assert_refused(device, kit.bundles["old"], InstallError, "not used before", permit=permit)
+
+
+def test_sequences_that_repeat_or_leap_are_refused(kit, device_at, tmp_path):
+    device = device_at("old")
+    twin = faults.small_bundle(tmp_path / "twin.edgetl", sequence=1, seed=7, key=kit.key)
+    assert_refused(device, twin, InstallError, "newer than the floor 1")
+    far = faults.small_bundle(tmp_path / "far.edgetl", sequence=2**63 - 1, seed=7, key=kit.key)
+    assert_refused(device, far, InstallError, "at most 10000 above the floor 1")
+    none = faults.small_bundle(tmp_path / "none.edgetl", sequence=0, seed=7, key=kit.key)
+    assert_refused(device, none, InstallError, "1 or above")
+    assert install(device, far, allow_jump=True).result == "TRIAL"
+
+
+def test_truncated_and_altered_bundles_never_install(kit, device_at, tmp_path):
+    """A sample; `make test-faults` takes every bit of manifest and envelope, and every 4 KiB of a large bundle."""
+    device = device_at("old")
+    whole = kit.bundles["new"].read_bytes()
+    rng = random.Random(0)
+    damaged = [whole[:size] for size in range(0, len(whole), 409)]
+    for position in rng.sample(range(8 * len(whole)), 40):
+        flipped = bytearray(whole)
+        flipped[position // 8] ^= 1 << position % 8
+        damaged.append(bytes(flipped))
+    for data in damaged:
+        path = tmp_path / "damaged.edgetl"
+        path.write_bytes(data)
+        try:
+            opened = open_bundle(path, trust=[faults.TrustedKey(pem=kit.key.pem)])
+        except BundleError:
+            continue
+        with opened, pytest.raises(BundleError):
+            opened.verify()
+    path.write_bytes(whole[:-1])
+    assert_refused(device, path, BundleError, "ZIP")
+
+
+def test_a_bundle_changed_after_it_was_verified_does_not_matter(kit, device_at, tmp_path):
+    """F43: only the device's own copy is looked at, and every byte of it before it runs."""
+    device = device_at("old")
+    source = tmp_path / "source.edgetl"
+    source.write_bytes(kit.bundles["new"].read_bytes())
+
+    def swap(bundle: Path, *rest: Any) -> dict[str, Any]:
+        source.write_bytes(b"something else")
+        return faults.quick_self_test(bundle, *rest)
+
+    done = Installer(device, self_test=swap).install(source)
+    assert device.fault(done.generation) is None
+
+
+def test_a_second_install_is_busy_at_once(kit, device_at):
+    device = device_at("old")
+    other = Device(device.root, disk=QuickDisk())
+    with device.locked("SELF_TEST"):
+        assert other.busy_phase() == "SELF_TEST"
+        start = time.monotonic()
+        with pytest.raises(BusyError, match="got SELF_TEST at work"):
+            install(other, kit.bundles["new"])
+        assert time.monotonic() - start < 1
+    assert other.busy_phase() is None
+    assert install(other, kit.bundles["new"]).result == "TRIAL"
+
+
+def _compete(root: str, bundle: str, results: Any) -> None:
+    import faults
+    from crash_model import QuickDisk
+
+    def slow(*arguments: Any) -> dict[str, Any]:
+        time.sleep(0.3)
+        return faults.quick_self_test(*arguments)
+
+    try:
+        outcome = Installer(Device(root, disk=QuickDisk()), self_test=slow).install(bundle)
+        results.put(outcome.deployment)
+    except BusyError:
+        results.put("busy")
+
+
+def test_of_twenty_installs_at_once_one_wins_and_the_others_are_busy_or_agree(kit, device_at):
+    device = device_at("old")
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    jobs = [
+        context.Process(target=_compete, args=(str(device.root), str(kit.bundles["new"]), results)) for _ in range(20)
+    ]
+    for job in jobs:
+        job.start()
+    found = [results.get() for _ in jobs]
+    for job in jobs:
+        job.join()
+    ids = {result for result in found if result != "busy"}
+    assert len(ids) == 1  # a later one finds the trial of its own bundle
+    assert [e["result"] for e in device.log.entries()].count("TRIAL") == 2  # the old one's and this
+
+
+class _FullDisk(QuickDisk):
+    """No room from the n-th write on, until `room` is set."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.room = False
+
+    def _write(self, descriptor: int, path: Path, data: bytes) -> None:
+        self.left -= 1
+        if self.left < 0 and not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super()._write(descriptor, path, data)
+
+
+@pytest.mark.parametrize("left", range(5))
+def test_a_full_disk_leaves_the_old_generation_and_a_retry_succeeds(left, kit, device_at):
+    root = device_at("old").root
+    disk = _FullDisk(left)
+    device = Device(root, disk=disk)
+    with pytest.raises(OSError, match="No space"):
+        install(device, kit.bundles["new"])
+    disk.room = True
+    with device.locked("RECOVER") as state:
+        assert state.committed.sequence == 1
+        assert state.floor == 1
+    if state.trial is None:
+        assert install(device, kit.bundles["new"]).result == "TRIAL"
+    assert device.commit().committed.sequence == 2
+
+
+class _DyingDisk(QuickDisk):
+    """Kills its process before the n-th step."""
+
+    def __init__(self, left: int, number: int = signal.SIGKILL) -> None:
+        self.left, self.number = left, number
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("_create", "_write", "_truncate", "_fsync", "_fsync_folder", "_mkdir", "_rename", "_unlink"):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), self.number)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("scenario", (faults.SCENARIOS[1], faults.SCENARIOS[3]), ids=lambda scenario: scenario.name)
+def test_a_killed_process_leaves_nothing_to_clean(scenario, kit, tmp_path):
+    """F01, F02 with real processes: killed before each of its steps."""
+    steps = len(faults.record(kit, scenario, tmp_path))
+    for left in range(1, steps + 1, 3):
+        root = tmp_path / f"killed{left}"
+        faults.write_tree(kit.starts[scenario.start], root)
+        child = os.fork()
+        if child == 0:
+            try:
+                scenario.run(Device(root, disk=_DyingDisk(left), who="tests"), kit)
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or left > steps - 3
+        assert list(faults.violations(kit, scenario, root, finished=False, retry=left % 9 == 1)) == []
+        faults.shutil.rmtree(root)
+
+
+def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_before_anything_is_written(kit, device_at, monkeypatch):
+    device = device_at("old")
+
+    def small(_: object) -> Any:
+        return os.statvfs_result((512, 512, 100, 100, 100, 100, 100, 100, 0, 255))
+
+    monkeypatch.setattr("edgetl_runtime.install.installer.os.statvfs", small)
+    before = device.log.entries()
+    with pytest.raises(InstallError, match="free space"):
+        install(device, kit.bundles["new"])
+    assert device.log.entries() == before
+
+
+def test_too_little_memory_is_said_before_anything_runs(kit, device_at, monkeypatch):
+    monkeypatch.setattr("edgetl_runtime.install.selftest.available_mb", lambda: 10.0)
+    assert_refused(device_at("old"), kit.bundles["new"], InstallError, "free memory")
+
+
+def test_models_with_external_data_and_pickles_are_refused_before_a_runtime(tiny_parts, kit, device_at, tmp_path):
+    fields, members = tiny_parts()
+    path = tmp_path / "hostile.edgetl"
+    write_bundle(path, dataclasses.replace(fields, sequence=2), members, keys=(kit.key,))
+    data = path.read_bytes()
+    device = device_at("empty")
+    pickled = data.replace(b"\x93NUMPY", b"\x80\x04NUMP", 1)
+    path.write_bytes(pickled)
+    with pytest.raises(BundleError):
+        install(device, path)
+    assert json.loads(device.states.paths[0].read_bytes().partition(b"\n")[2])["trial"] is None
