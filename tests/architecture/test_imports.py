@@ -32,7 +32,7 @@ FLOORS = (
     {"finetune"},
     {"edgetl.export.run_export"},
     {"deploy", "report"},
-    {"search"},
+    {"search", "bench"},
     {"cli"},
     {"__main__"},
 )

@@ -159,12 +159,15 @@ def compare_with_record(
     b: Target,
     *,
     data: Path | None = None,
+    rounds: int = ROUNDS,
     settings: Settings | None = None,
     bounds: Limits | None = None,
     gate: Sequence[str] = ("decision",),
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare B, measured now, with a record of another time on an equal machine.
+
+    The margin is 5 %, or three times what this machine was seen to differ from one day to another.
 
     Raises:
         UnfitError: The record is of another machine or of disturbed rounds: A must be run again.
@@ -181,9 +184,10 @@ def compare_with_record(
     if chosen.facts.sha256 != stored.images.sha256:
         got = f"{chosen.facts.n} others" if data else "the golden images of the new bundle"
         raise UsageError("images", f"the record's {stored.images.n}", got, fix="the same --data as for the record")
-    measured = bench(b, data=data, rounds=max(ROUNDS, len(stored.rounds)), settings=settings, progress=progress)
-    if (again := stored.protocol.get("rate_hz")) != measured.protocol["rate_hz"]:
-        raise UsageError("--rate", f"the record's ({again})", str(measured.protocol["rate_hz"]), fix="the same --rate")
+    settings = settings or Settings()
+    if settings.rate_hz != (rate_hz := stored.protocol.get("rate_hz")):
+        raise UsageError("--rate", f"the record's ({rate_hz})", str(settings.rate_hz), fix="the same --rate")
+    measured = bench(b, data=data, rounds=rounds, settings=settings, progress=progress)
     threshold = max(BETWEEN_DAYS, 3 * floors.read().between_days)
     metrics = {
         name: judge_unpaired(
