@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
-SECTIONS = ("finetune", "deploy", "contract")
+SECTIONS = ("finetune", "search", "deploy", "contract")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -324,3 +324,20 @@ def flips(reference: tuple[NDArray[np.str_], Labels], candidate: tuple[NDArray[n
     """Return which images differ between two models, each given as (verdicts, labels), bool (N,)."""
     different: NDArray[np.bool_] = (reference[0] != candidate[0]) | (reference[1] != candidate[1])
     return different
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the points that no other one beats, cheapest first.
+
+    Args:
+        points: (cost, gain) each; of two equal points the first is kept.
+
+    Example:
+        >>> pareto_front([(4.0, 0.98), (2.0, 0.95), (3.0, 0.94), (9.0, 0.98)])
+        [1, 0]
+    """
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.contract_options import add_contract_options, read_contract
+from edgetl.cli.deliver import add_delivery_options, check_delivery, delivery_lines, hand_over
 from edgetl.cli.finetune import option_adder
+from edgetl.cli.search import add_grid_options, chosen_by_search
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
@@ -27,9 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option = option_adder(parser.add_argument_group("what to deploy"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
     option("--precision", choices=("f32", "bf16", "f16", "int8"), help="only this one; missing the contract is exit 3")
+    option("--backend", help="only this one of the target's")
+    option("--threads", type=int, help="only this many instead of one and all that the target may use")
     option("--line", help="product line of the bundle; default the run's name")
     option("--golden", metavar="DIR", help="images for the golden vectors; default validation images of the run")
     add_contract_options(parser)
+    add_delivery_options(parser)
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--search",
+        action="store_true",
+        help="choose among further networks too, fine-tuned as RUN was; kept in RUN/search/TARGET and continued there",
+    )
+    add_grid_options(parser)
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -46,8 +58,10 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     contract = read_contract(args, config=args.config)
     profile = profiles.get(config.target)
     check_out(args.out, force=args.force)
-    folder = RunFolder(args.run_folder)
-    progress = Progress()
+    keys = check_delivery(args)
+    folder, progress = RunFolder(args.run_folder), Progress()
+    if args.search:
+        folder, config = chosen_by_search(args, config, contract, progress)
     deploying = Deploying(folder, folder.read(), profile, config, contract, progress)
     try:
         done = deploying.deploy(args.out, replace=args.force)
@@ -60,7 +74,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         "target": profile.name,
         "chosen": done.chosen,
         "confirmed": done.confirmed,
-        "candidates": [c.to_mapping() for c in done.candidates],
+        "candidates": [c.to_mapping() | {"made_by": c.evidence} for c in done.candidates],
         "float": done.reference,
         "contract": to_mapping(contract),
         "note": done.note,
@@ -69,6 +83,9 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         "parity": done.parity,
     }
     record(folder, result)
+    if keys or args.host or args.offline_package:
+        result |= hand_over(args.out, keys, args, progress)
+        record(folder, result)  # with what the device measured
     return result
 
 

@@ -33,11 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE", help="TOML file with a [finetune] table; options win over it")
     add("--resume", action="store_true", help="continue an interrupted run")
     add("--force", action="store_true", help="replace an existing run")
-    group = parser.add_argument_group("what to compute")
-    option = option_adder(group)
+    option = option_adder(parser.add_argument_group("the network"))
     option("--backbone", help="see 'edgetl backbones'; default tf_efficientnet_lite0")
-    option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
     option("--image-size", type=int, metavar="PX", help="side of the square input; default the backbone's own")
+    add_training_options(parser)
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is computed, whatever the network: data, splits, training and costs."""
+    option = option_adder(parser.add_argument_group("what to compute"))
+    option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
     option("--preset", help="fast, quick, balanced (default) or best")
     option("--seed", type=int, help="default 0")
     option("--defect", nargs="+", metavar="CLASS", help="the defect classes; default all but the one named ok, good, …")

@@ -15,6 +15,33 @@ NOT_MEASURED = "not measured on hardware"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One rung of a quantization ladder, as shown; None where the deployment does not say.
+
+    Attributes:
+        name: Of its recipe.
+        accuracy: On validation, 0 to 1.
+        flips: Changed decisions on validation.
+        escapes: On validation.
+        kept_float: How many layers stayed in float for it.
+        evaluations: Passes over validation it took.
+        seconds: Wall time of making and judging.
+        taken: Whether this is the one.
+        why: Broken terms.
+    """
+
+    name: str
+    accuracy: float
+    flips: int | None
+    escapes: int | None
+    kept_float: int
+    evaluations: int | None
+    seconds: float | None
+    taken: bool
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRow:
     """One candidate, as shown; None where the deployment does not say.
 
@@ -36,6 +63,8 @@ class CandidateRow:
         accepted: Whether it keeps the contract.
         chosen: Whether it ships.
         why: Broken terms of the contract.
+        rungs: Of the ladder, in the order they were tried; empty where the model is the float one.
+        evaluations: Passes over validation that the ladder took.
     """
 
     id: str
@@ -55,6 +84,8 @@ class CandidateRow:
     accepted: bool
     chosen: bool
     why: str
+    rungs: tuple[Rung, ...] = ()
+    evaluations: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +101,7 @@ class Deployment:
         note: Why it was chosen.
         memory_mb: Peak resident memory of the fresh process that decided with it.
         size_mb: Of the bundle.
+        p99_bound_ms: Of the contract, if it has one.
     """
 
     target: str
@@ -80,6 +112,16 @@ class Deployment:
     note: str
     memory_mb: float | None
     size_mb: float | None
+    p99_bound_ms: float | None = None
+
+    @property
+    def laddered(self) -> tuple[CandidateRow, ...]:
+        """Candidates whose ladder is known, one of each model."""
+        first: dict[tuple[str, str], CandidateRow] = {}
+        for c in self.candidates:
+            if c.rungs:
+                first.setdefault((c.backend, c.precision), c)
+        return tuple(first.values())
 
     @property
     def shipped(self) -> CandidateRow | None:
@@ -131,6 +173,7 @@ def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
         note=str(data.get("note") or ""),
         memory_mb=_number(data.get("memory_mb")),
         size_mb=None if size is None else size / 1e6,
+        p99_bound_ms=_number((data.get("contract") or {}).get("p99_ms")),
     )
 
 
@@ -155,6 +198,25 @@ def _candidate(data: Mapping[str, Any], chosen: str) -> CandidateRow:
         accepted=bool(data["accepted"]),
         chosen=str(data["id"]) == chosen,
         why=str(data.get("why") or ""),
+        rungs=_rungs(data.get("made_by") or {}),
+        evaluations=_count((data.get("made_by") or {}).get("evaluations")),
+    )
+
+
+def _rungs(made_by: Mapping[str, Any]) -> tuple[Rung, ...]:
+    return tuple(
+        Rung(
+            name=str(step["name"]),
+            accuracy=float(step["accuracy"]),
+            flips=_count(step.get("flips")),
+            escapes=_count(step.get("escapes")),
+            kept_float=len(step.get("kept_float") or ()),
+            evaluations=_count(step.get("evaluations")),
+            seconds=_number(step.get("seconds")),
+            taken=str(step["name"]) == str(made_by.get("recipe")),
+            why="; ".join(map(str, step.get("why") or ())),
+        )
+        for step in made_by.get("steps") or ()
     )
 
 

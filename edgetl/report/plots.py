@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from edgetl.report.deployments import CandidateRow, Deployment
     from edgetl.report.predictions import Prediction
     from edgetl.run import Run
 
@@ -54,7 +53,8 @@ STYLE: dict[Any, Any] = {
 
 
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
+def plot_style() -> Iterator[None]:
+    """Hold the look of every plot while one is drawn."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE), warnings.catch_warnings():
@@ -63,21 +63,22 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(size: tuple[float, float], **subplots: Any) -> tuple[Figure, Any]:  # noqa: ANN401  (Axes or an array of them)
-    # without pyplot: nothing global, no display
+def new_figure(size: tuple[float, float], **subplots: Any) -> tuple[Figure, Any]:  # noqa: ANN401  (Axes or an array of them)
+    """Return a figure and its axes, without pyplot: nothing global, no display."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(**subplots)
 
 
-def _uri(figure: Figure) -> str:
+def uri(figure: Figure) -> str:
+    """Return a figure as an SVG in a data URI."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _plain(text: str, most: int = 28) -> str:
+def plain(text: str, most: int = 28) -> str:
     """Return text that XML can hold, shortened."""
     shown = "".join(c if c.isprintable() else "?" for c in text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"
@@ -85,8 +86,8 @@ def _plain(text: str, most: int = 28) -> str:
 
 def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, Any] | None) -> str:
     """Plot loss and accuracy over the epochs of all phases; `baseline` becomes a level line."""
-    with _style():
-        figure, (left, right) = _figure(WIDE, ncols=2)
+    with plot_style():
+        figure, (left, right) = new_figure(WIDE, ncols=2)
         x = np.arange(1, len(epochs) + 1)
         for key, axes, colour, name in (
             ("train_loss", left, FAINT, "training loss"),
@@ -104,7 +105,7 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, 
                 loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=9, borderaxespad=0.2, columnspacing=1.2
             )
             axes.xaxis.get_major_locator().set_params(integer=True)
-        return _uri(figure)
+        return uri(figure)
 
 
 def _finite(value: object) -> float:
@@ -117,16 +118,14 @@ def _mark_phases(axes: Axes, phases: Sequence[str]) -> None:
             if index:
                 axes.axvline(index + 0.5, color=FAINT, linewidth=0.8)
             at = (index + 0.6, 0.99)
-            text = axes.annotate(
-                _plain(name), at, xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT
-            )
+            text = axes.annotate(plain(name), at, xycoords=("data", "axes fraction"), va="top", fontsize=9, color=FAINT)
             text.set_in_layout(False)  # a long name must not squeeze the plot
 
 
 def roc(rows: Mapping[str, Sequence[Prediction]], run: Run) -> str:
     """Plot detection against overkill for every threshold, and where the run's threshold lies."""
-    with _style():
-        figure, axes = _figure(NARROW)
+    with plot_style():
+        figure, axes = new_figure(NARROW)
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
         for split, colour in (("val", FAINT), ("test", GOOD)):
             curve = roc_curve(rows.get(split, ()))
@@ -140,15 +139,15 @@ def roc(rows: Mapping[str, Sequence[Prediction]], run: Run) -> str:
             axes.plot(*point, "o", color=DEFECT, markersize=8, label="threshold of this run, test", clip_on=False)
         axes.set(xlabel="good parts rejected (overkill rate)", ylabel="defects found", xlim=(-0.01, 1), ylim=(0, 1.01))
         axes.legend(loc="lower right", fontsize=9)
-        return _uri(figure)
+        return uri(figure)
 
 
 def score_histograms(rows: Sequence[Prediction], run: Run) -> str:
     """Plot the defect scores of test, one strip a class, with the thresholds across."""
     label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
     classes = [c for c in run.classes if any(r.label == c for r in rows)][:MOST_CLASSES]
-    with _style():
-        figure, grid = _figure(
+    with plot_style():
+        figure, grid = new_figure(
             (5.1, max(3.7, 0.62 * len(classes) + 0.7)), nrows=len(classes), sharex=True, squeeze=False
         )
         for axes, name in zip(grid[:, 0], classes, strict=True):
@@ -161,12 +160,12 @@ def score_histograms(rows: Sequence[Prediction], run: Run) -> str:
             axes.yaxis.set_major_formatter("{x:.0f}")
             axes.minorticks_off()
             axes.annotate(
-                _plain(name), (0.5, 0.82), xycoords="axes fraction", ha="center", va="center", fontsize=9, bbox=label
+                plain(name), (0.5, 0.82), xycoords="axes fraction", ha="center", va="center", fontsize=9, bbox=label
             )
             for at in {run.thresholds.nok_at, run.thresholds.ok_below}:
                 axes.axvline(at, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
         grid[-1, 0].set(xlabel="defect score (dashed: threshold); images, log scale", xlim=(-0.01, 1.01))
-        return _uri(figure)
+        return uri(figure)
 
 
 def _one_and_most(most: int) -> Any:  # noqa: ANN401  (matplotlib's locator)
@@ -177,8 +176,8 @@ def _one_and_most(most: int) -> Any:  # noqa: ANN401  (matplotlib's locator)
 
 def reliability_diagram(rows: Sequence[Prediction]) -> str:
     """Plot how often the model is right against how sure it says it is."""
-    with _style():
-        figure, (axes, counts) = _figure(NARROW, nrows=2, sharex=True, height_ratios=(3, 1))
+    with plot_style():
+        figure, (axes, counts) = new_figure(NARROW, nrows=2, sharex=True, height_ratios=(3, 1))
         bins = reliability(rows)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
         axes.plot([b[0] for b in bins], [b[1] for b in bins], "o-", color=GOOD, linewidth=1.6, label="test")
@@ -186,66 +185,4 @@ def reliability_diagram(rows: Sequence[Prediction]) -> str:
         axes.legend(loc="upper left", fontsize=9)
         counts.hist([r.score for r in rows], bins=np.linspace(0, 1, 11), color=GOOD, alpha=0.4)
         counts.set(xlabel="confidence", ylabel="images", xlim=(0, 1.02))
-        return _uri(figure)
-
-
-def accuracy_latency(deployment: Deployment) -> str:
-    """Plot the candidates: accuracy over latency where it was measured, else accuracy alone."""
-    with _style():
-        if any(c.p50_ms is not None for c in deployment.candidates):
-            return _scatter(deployment)
-        return _bars(deployment)
-
-
-def _colour(*, chosen: bool, accepted: bool) -> str:
-    return ACCENT if chosen else GOOD if accepted else FAINT
-
-
-def _scatter(deployment: Deployment) -> str:
-    figure, axes = _figure((10.4, 3.2))
-    timed = [c for c in deployment.candidates if c.p50_ms is not None]
-    near: dict[float, int] = {}
-    for c in sorted(timed, key=lambda c: c.p50_ms or 0.0):
-        step = near[round(c.accuracy, 2)] = near.get(round(c.accuracy, 2), -1) + 1
-        _mark_candidate(axes, c, label_up_pt=9 + 11 * (step % 3))
-    untimed = len(deployment.candidates) - len(timed)
-    note = f"; {untimed} not measured" if untimed else ""
-    axes.set(xlabel=f"encoded image to decision, ms (dot: p50, bar: p99{note})", ylabel="accuracy on validation, %")
-    axes.set_xlim(left=0)
-    axes.margins(x=0.12, y=0.35)
-    axes.set_yticks([t for t in axes.get_yticks() if t <= 100])
-    return _uri(figure)
-
-
-def _mark_candidate(axes: Axes, c: CandidateRow, *, label_up_pt: int) -> None:
-    p50 = c.p50_ms or 0.0
-    p99 = c.p99_ms if c.p99_ms is not None else p50
-    colour, accuracy = _colour(chosen=c.chosen, accepted=c.accepted), 100 * c.accuracy
-    axes.plot([p50, p99], [accuracy, accuracy], color=colour, linewidth=2, alpha=0.6)
-    axes.plot([p50], [accuracy], "o", color=colour, markersize=8, markerfacecolor=colour if c.accepted else "white")
-    axes.plot([p99], [accuracy], "|", color=colour, markersize=14, markeredgewidth=2)
-    label = c.id + (" (chosen)" if c.chosen else "" if c.accepted else " (rejected)")
-    at = {"xytext": (0, label_up_pt), "textcoords": "offset points"}
-    axes.annotate(_plain(label, 44), (p50, accuracy), fontsize=9, color=colour, **at)  # type: ignore[arg-type]
-
-
-def _bars(deployment: Deployment) -> str:
-    rows = deployment.candidates[::-1]
-    figure, axes = _figure((10.4, max(1.6, 0.42 * len(rows) + 0.9)))
-    colours = [_colour(chosen=c.chosen, accepted=c.accepted) for c in rows]
-    at = np.arange(len(rows))
-    axes.barh(at, [100 * c.accuracy for c in rows], color=colours, height=0.6)
-    axes.set_yticks(at, [_plain(c.id, 44) for c in rows])
-    for y, c in zip(at, rows, strict=True):
-        axes.annotate(
-            f"{100 * c.accuracy:.2f} %",
-            (100 * c.accuracy, y),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
-    axes.grid(visible=False, axis="y")
-    axes.set(xlabel="accuracy on validation, % (latency not measured on hardware)", xlim=(0, 112))
-    axes.set_xticks([0, 25, 50, 75, 100])
-    return _uri(figure)
+        return uri(figure)

@@ -45,8 +45,8 @@ def write_run_report(folder: RunFolder, run: Run) -> Path:
     return folder.report
 
 
-def render(content: Mapping[str, Any]) -> str:
-    """Fill the template; everything that is not in the template itself is escaped."""
+def render(content: Mapping[str, Any], *, template: str = "report.html") -> str:
+    """Fill a template; everything that is not in the template itself is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -57,7 +57,7 @@ def render(content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"pct": percent, "fixed": fixed, "plural": plural, "words": words}
-    return environment.get_template("report.html").render(**content)
+    return environment.get_template(template).render(**content)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -110,6 +110,7 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "errors": _errors(by_split["test"], run),
         "plots": _plots(run, by_split, epochs, baseline),
         "deployments": [(d, _deployment_plot(d)) for d in sorted(deployments, key=lambda d: not d.measured)],
+        "sensitivity": _sensitivity(folder.path / "quantized"),
         "damaged": damaged,
         "non_commercial": NON_COMMERCIAL,
     }
@@ -232,6 +233,13 @@ def _plots(
 
 
 def _deployment_plot(deployment: Deployment) -> str:
-    from edgetl.report.plots import accuracy_latency
+    from edgetl.report.pareto import accuracy_latency
 
     return accuracy_latency(deployment) if deployment.candidates else ""
+
+
+def _sensitivity(folder: Path) -> list[tuple[str, int, str]]:
+    """Return (recipe, calibration images, picture) of every ranking of layers that a ladder measured."""
+    from edgetl.report.sensitivity import read_rankings, sensitivity_picture
+
+    return [(r.recipe, r.images, sensitivity_picture(r)) for r in read_rankings(folder)]

@@ -6,8 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from edgetl.report.deployments import deployment_from_json
-from edgetl.report.plots import accuracy_latency, score_histograms, training_curves
+from edgetl.report.plots import score_histograms, training_curves
 from edgetl.report.predictions import read_predictions
 
 if TYPE_CHECKING:
@@ -33,14 +32,3 @@ def test_score_histograms_show_any_class_name(fake_run: Callable, name: str) -> 
     rows = [r for r in read_predictions(fake.folder.predictions, fake.run) if r.split == "test"]
     shown = texts(score_histograms(rows, fake.run))
     assert (name if len(name) < 28 else "a" * 27 + "…") in shown
-
-
-def test_accuracy_latency_shows_what_was_not_measured(deployment_json: dict) -> None:
-    measured = texts(accuracy_latency(deployment_from_json(deployment_json)))
-    assert "openvino-int8-t1 (chosen)" in measured
-    assert "encoded image to decision, ms (dot: p50, bar: p99; 1 not measured)" in measured
-    for candidate in deployment_json["candidates"]:
-        candidate["latency_ms"] = None
-    untimed = texts(accuracy_latency(deployment_from_json(deployment_json)))
-    assert "accuracy on validation, % (latency not measured on hardware)" in untimed
-    assert [t for t in untimed if t.endswith(" %")] == ["90.00 %", "98.00 %", "97.50 %"]

@@ -1,0 +1,260 @@
+"""`edgetl search DATA|RUN… --target T --out DIR`: the fastest network that keeps the contract."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetl.cli.contract_options import add_contract_options, read_contract
+from edgetl.cli.finetune import add_training_options, given_config, option_adder
+from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import to_mapping
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from edgetl.config import FinetuneConfig
+    from edgetl.deploy.contract import Contract
+    from edgetl.deploy.request import DeployConfig
+    from edgetl.progress import Progress
+    from edgetl.run import RunFolder
+    from edgetl.search.grid import Network, SearchConfig
+    from edgetl.search.pipeline import Found, SearchJob
+    from edgetl.search.state import SearchState
+
+STATE = "state.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; those not given are left to `--config` and the defaults."""
+    add = parser.add_argument
+    add("sources", nargs="+", type=Path, metavar="DATA|RUN", help="one data set, or runs that 'edgetl finetune' wrote")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder for runs, report and the state of the search")
+    add("--config", type=Path, metavar="FILE", help="TOML file with tables [search], [finetune], [contract]")
+    add("--resume", action="store_true", help="continue a search that was stopped or killed")
+    add("--force", action="store_true", help="replace an earlier search")
+    option = option_adder(parser.add_argument_group("where it will run"))
+    option("--target", help="device profile, see 'edgetl devices list'; default local")
+    option("--threads", type=_numbers, metavar="N,…", help="default one, and all that the target may use")
+    add_grid_options(parser)
+    add_training_options(parser)
+    add_contract_options(parser)
+
+
+def add_grid_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the grid; every option takes values with commas between them."""
+    option = option_adder(parser.add_argument_group("the grid, values with commas between them"))
+    option("--backbones", type=_words, metavar="NAME,…", help="see 'edgetl backbones'; default that of the training")
+    option("--image-sizes", type=_numbers, metavar="PX,…", help="sides of the square input; default the backbone's own")
+    option("--precisions", type=_words, metavar="NAME,…", help="default all of the target")
+    option("--backends", type=_words, metavar="NAME,…", help="default all of the target")
+    option("--slice-images", type=int, help="training images to rank networks on before fine-tuning; default 300")
+    option("--slice-margin-pp", type=float, help="how far below the best a network may be there; default 10")
+    option("--max-gap-pp", type=float, help="how far below the most accurate float network to go; default 2")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in _words(text))
+
+
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Search; the result is the interface described in the README."""
+    from edgetl import profiles
+    from edgetl.progress import Progress
+    from edgetl.search.pipeline import SearchJob
+    from edgetl.search.state import SearchState
+
+    config, contract = read_grid(args), read_contract(args, config=args.config)
+    networks, training = _networks(args, config)
+    job = SearchJob(
+        networks=networks, config=config, training=training, contract=contract, profile=profiles.get(config.target)
+    )
+    if not args.resume:
+        _begin(args.out, replace=args.force)
+    return search(args.out, job, SearchState(args.out / STATE, job.asked(), resume=args.resume), Progress())
+
+
+def search(out: Path, job: SearchJob, state: SearchState, progress: Progress) -> dict[str, Any]:
+    """Run a search, however far it had come, and write its report.
+
+    Raises:
+        UnmetContractError: No candidate keeps the contract; report and table show all that were tried.
+    """
+    from edgetl.deploy.contract import UnmetContractError
+    from edgetl.report.search_report import write_search_report
+    from edgetl.run import write_json
+    from edgetl.search.pipeline import Searching
+
+    state.save()
+    found = Searching(out, job, state, progress).search()
+    result = {
+        "schema": "edgetl.search/1",
+        "out": str(out),
+        "target": job.profile.name,
+        "chosen": found.chosen["id"] if found.chosen else None,
+        "why": found.why,
+        "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p99_ms"] or 0.0) if p["on_front"]],
+        "points": found.points,
+        "networks": found.networks,
+        "contract": to_mapping(job.contract),
+        "search": to_mapping(job.config),
+        "deploy": _deploy_words(found, job),
+        "report": str(out / "report.html"),
+    }
+    write_json(out / "search.json", result)
+    write_search_report(out, result)
+    if found.chosen is None:
+        progress.note("\n".join(["", *table(result), ""]))
+        misses = "; ".join(f"{p['id']}: {p['why']}" for p in found.points)
+        gone = "; ".join(f"{n['name']}: {n['why']}" for n in found.networks if n["why"])
+        what, got = f"a candidate for {job.profile.name}", "; ".join(filter(None, (misses, gone)))
+        fix = f"relax what is named, or widen the grid; {out / 'report.html'} shows all"
+        raise UnmetContractError(what, "inside the contract on validation", got, fix=fix, candidates=found.points)
+    return result
+
+
+def _deploy_words(found: Found, job: SearchJob) -> str | None:
+    """Return the command that ships the chosen point."""
+    if found.chosen is None:
+        return None
+    chosen = found.chosen
+    run = next(n["run"] for n in found.networks if n["name"] == chosen["network"])
+    words = ["edgetl deploy", run, "--target", job.profile.name, "--backend", chosen["backend"]]
+    words += ["--precision", chosen["precision"]]
+    words += ["--threads", str(chosen["threads"])] if chosen["threads"] else []
+    return " ".join([*words, "--out", f"{job.profile.name}.edgetl"])
+
+
+def read_grid(args: argparse.Namespace, *, without: Sequence[str] = ()) -> SearchConfig:
+    """Build the grid from the options and the `[search]` table of `--config`.
+
+    Args:
+        args: The parsed arguments.
+        without: Options of the command that are not the grid's, though they have the name of one.
+    """
+    from edgetl.config import resolve
+    from edgetl.search.grid import SearchConfig
+
+    given = {name: value for name, value in vars(args).items() if name in SearchConfig.__dataclass_fields__}
+    given = {name: value for name, value in given.items() if name not in without}
+    return resolve(SearchConfig, section="search", file=args.config, options=given)
+
+
+def _networks(args: argparse.Namespace, config: SearchConfig) -> tuple[tuple[Network, ...], FinetuneConfig | None]:
+    from edgetl.search.grid import networks
+    from edgetl.search.pipeline import networks_of_runs
+
+    sources: Sequence[Path] = args.sources
+    runs = [s for s in sources if (s / "run.json").is_file()]
+    if len(runs) == len(sources):
+        if config.backbones or config.image_sizes:
+            fix = "edgetl search DATA, or edgetl deploy RUN --search"
+            raise UsageError("--backbones and --image-sizes", "used with DATA", "finished runs", fix=fix)
+        return networks_of_runs(runs), None
+    if len(sources) > 1:
+        other = next(s for s in sources if s not in runs)
+        raise UsageError(
+            "DATA|RUN", "one data set, or finished runs only", f"{other} among {len(sources)}", fix="drop it"
+        )
+    training = given_config(args, base={"data": str(sources[0])})
+    return networks(config, backbone=training.backbone), training
+
+
+def _begin(out: Path, *, replace: bool) -> None:
+    """Make the folder; an earlier search in it is removed first.
+
+    Raises:
+        UsageError: It exists and may not be replaced, or is not a search.
+    """
+    if out.exists() and not replace:
+        fix = "--resume to continue it, --force to replace it"
+        raise UsageError(f"--out {out}", "a new folder", "an existing one", fix=fix)
+    if out.exists() and not (out / STATE).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        must = "a search, to be replaced by --force"
+        raise UsageError(f"--out {out}", must, "something else", fix="choose another folder")
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+
+
+def chosen_by_search(
+    args: argparse.Namespace, config: DeployConfig, contract: Contract, progress: Progress
+) -> tuple[RunFolder, DeployConfig]:
+    """Search around a finished run; return the run and the variant that `edgetl deploy` then confirms and ships.
+
+    The search is kept in RUN/search/TARGET and continued there where it was asked for the same.
+
+    Raises:
+        UnmetContractError: No candidate keeps the contract.
+        UsageError: The grid is wrong.
+    """
+    import dataclasses
+
+    from edgetl import profiles
+    from edgetl.config import FinetuneConfig
+    from edgetl.run import RunFolder
+    from edgetl.search.grid import networks
+    from edgetl.search.pipeline import SearchJob, networks_of_runs
+    from edgetl.search.state import SearchState
+    from edgetl_runtime.schema import from_mapping
+
+    folder = RunFolder(args.run_folder)
+    run = folder.read()
+    grid = dataclasses.replace(read_grid(args, without=("target", "threads")), target=config.target)
+    grid = dataclasses.replace(
+        grid,
+        precisions=(config.precision,) if config.precision else grid.precisions,
+        backends=(config.backend,) if config.backend else grid.backends,
+        threads=(config.threads,) if config.threads else grid.threads,
+    )
+    training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
+    further = networks(grid, backbone=run.backbone) if grid.backbones or grid.image_sizes else ()
+    own = (run.backbone, run.image_px)
+    job = SearchJob(
+        networks=(*networks_of_runs([folder.path]), *(n for n in further if (n.backbone, n.image_px) != own)),
+        config=grid,
+        training=training,
+        contract=contract,
+        profile=profiles.get(config.target),
+    )
+    out = folder.path / "search" / job.profile.name
+    resume = SearchState.fits(out / STATE, job.asked())
+    if not resume:
+        _begin(out, replace=True)
+    result = search(out, job, SearchState(out / STATE, job.asked(), resume=resume), progress)
+    progress.note("\n".join(["", *table(result), "", f"chosen: {result['chosen']}, {result['why']}", ""]))
+    point = next(p for p in result["points"] if p["chosen"])
+    shipped = next(n["run"] for n in result["networks"] if n["name"] == point["network"])
+    chosen = {"backend": point["backend"], "precision": point["precision"], "threads": point["threads"]}
+    chosen["line"] = config.line or folder.path.resolve().name  # the product's, whichever network was found for it
+    return RunFolder(Path(shipped)), dataclasses.replace(config, **chosen)
+
+
+def table(result: Mapping[str, Any]) -> list[str]:
+    """Return the rows that compare the points of a search, the header first; `*` marks the front."""
+    width = max((len(p["id"]) for p in result["points"]), default=0) + 2
+    titles = f"{'accuracy':>9}{'gap pp':>8}{'flips':>7}{'escapes':>9}{'p50 ms':>8}{'p99 ms':>8}"
+    lines = [f"  {'candidate':{width}}{titles}  verdict"]
+    for p in result["points"]:
+        p50, p99 = (f"{p[k]:.2f}" if p[k] is not None else "-" for k in ("p50_ms", "p99_ms"))
+        verdict = "chosen" if p["chosen"] else "kept the contract" if p["accepted"] else p["why"]
+        figures = f"{p['accuracy']:>9.4f}{p['gap_pp']:>8.2f}{p['flips']:>7}{p['escapes']:>9}{p50:>8}{p99:>8}"
+        lines.append(f"{'*' if p['on_front'] else ' '} {p['id']:{width}}{figures}  {verdict}")
+    return lines
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Return the points, what was rejected early, and the choice."""
+    lines = table(result)
+    n = result["points"][0]["n"] if result["points"] else 0
+    lines += ["", f"* on the front of accuracy (validation, n = {n}) against p99"]
+    lines += [f"not fine-tuned: {n['name']}, {n['why']}" for n in result["networks"] if n["why"]]
+    lines += [f"chosen: {result['chosen']}, {result['why']}", f"report: {result['report']}"]
+    lines += [f"ship it, with one look at test: {result['deploy']}"] if result["deploy"] else []
+    return "\n".join(lines)
