@@ -14,10 +14,10 @@ PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '$(NEW_ENOUGH)' 2
 # threads that spin while they wait slow each other down on few cores
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install lint test test-catalogue demo clean distclean
+.PHONY: help install lint test test-catalogue test-aarch64 demo clean distclean
 
 help: ## say what can be made
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 install: $(STAMP) ## create .venv with both distributions and the tested versions of everything
 
@@ -48,6 +48,9 @@ test: lint ## lint, then all tests
 
 test-catalogue: install ## export every backbone of the catalogue and prove parity (slow)
 	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py
+
+test-aarch64: install ## install and prove the runtime in an emulated 64-bit Arm userland (slow, needs root)
+	EDGETL_AARCH64=1 $(BIN)/pytest tests/environments/test_aarch64.py
 
 demo: install ## the whole way on real solar-cell images; results in quickstart/, replaced when repeated
 	$(BIN)/edgetl quickstart --out quickstart --force
