@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edgetl.finetune.preset import Phase
 
 CHECKPOINT_EVERY_S = 60.0
+WORTHWHILE = 1e-3  # nats; an epoch that gains less on validation counts as one without progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,11 +221,10 @@ class PhaseTrainer:
             got = f"NaN or infinity after epoch {epoch + 1}"
             raise TrainingError("the scores on validation", "finite", got, fix="--preset fast, or check the images")
         val_loss = calibrated_log_loss(logits, self.job.val.labels)
+        self.bad_epochs = 0 if val_loss < self.best_loss - WORTHWHILE else self.bad_epochs + 1
         if val_loss < self.best_loss:
-            self.best_loss, self.bad_epochs = val_loss, 0
+            self.best_loss = val_loss
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
-        else:
-            self.bad_epochs += 1
         self.job.report(
             {
                 "phase": self.phase.name,

@@ -25,7 +25,7 @@ class Phase:
         epochs_min: Least number of epochs, whatever the budget.
         epochs_max: Largest number of epochs.
         learning_rate: Peak rate of the top layer.
-        patience: Epochs without a better validation loss until the phase ends early.
+        patience: Epochs without a noticeably better validation loss until the phase ends early.
     """
 
     name: str

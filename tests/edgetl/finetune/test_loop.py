@@ -193,6 +193,15 @@ def test_run_ends_early_where_validation_no_longer_improves(tmp_path):
     assert equal(state(trainer), before)
 
 
+def test_run_ends_early_where_gains_are_too_small_to_matter_and_keeps_them(tmp_path, monkeypatch):
+    losses = iter([0.0050 - 0.0001 * epoch for epoch in range(9)])
+    monkeypatch.setattr(loop, "calibrated_log_loss", lambda *_: next(losses))
+    trainer = make(tmp_path, phase=dataclasses.replace(PHASE, epochs_min=9, epochs_max=9, patience=3))
+    trainer.run()
+    assert trainer.step == (1 + 3) * STEPS
+    assert trainer.best_loss == pytest.approx(0.0047)
+
+
 def test_run_that_diverges_is_an_error_and_says_so(tmp_path):
     phase = dataclasses.replace(PHASE, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"must be finite; got (nan|inf|NaN)"):
