@@ -140,8 +140,8 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
     Args:
         rungs: At least one, in their order.
         maker: Makes the models.
-        judge: Called with (model, a word for the progress); returns `accuracy`, `drop_pp`, `flips`, `escapes` and
-            `why`, the broken terms. Equal models are judged once.
+        judge: Called with (model, a word for the progress); returns `val` with `accuracy` and `escapes`, `drop_pp`,
+            `flips`, and `why`, the broken terms. Equal models are judged once.
 
     Returns:
         The first rung that keeps the terms; else the one that comes nearest, its `why` not empty.
@@ -202,9 +202,9 @@ def _step(attempt: _Attempt, *, evaluations: int, seconds: float) -> Step:
         evaluations=evaluations,
         seconds=round(seconds, 1),
         kept_float=attempt.kept_float,
-        accuracy=judged["accuracy"],
+        accuracy=judged["val"]["accuracy"],
         drop_pp=judged["drop_pp"],
         flips=judged["flips"],
-        escapes=judged["escapes"],
+        escapes=judged["val"]["escapes"],
         why=tuple(judged["why"]),
     )

@@ -97,17 +97,26 @@ def test_one_per_model_keeps_the_first_thread_count():
     assert [c.id for c in found] == ["t1", "x"]
 
 
-@pytest.mark.parametrize(("backend", "precision", "flags"), [("openvino", "f32", 0), ("openvino", "int8", 1)])
-def test_requirements_name_what_int8_needs(backend, precision, flags):
-    assert len(room.requirements(backend, precision).cpu_flags) == flags
+@pytest.mark.parametrize(
+    ("precision", "needs_vnni", "flags"), [("f32", False, 0), ("int8", False, 0), ("int8", True, 1), ("bf16", False, 1)]
+)
+def test_requirements_name_what_a_model_needs(precision, needs_vnni, flags):
+    assert len(room.requirements(precision, needs_vnni=needs_vnni).cpu_flags) == flags
 
 
 def test_unusable_here_names_the_missing_instructions(monkeypatch):
     bare = dataclasses.replace(room.facts(), cpu_flags=("avx2",))
     monkeypatch.setattr(room, "facts", lambda: bare)
-    assert "this CPU lacks" in room.unusable_here("openvino", "int8")
-    assert room.unusable_here("openvino", "f32") is None
+    assert "this CPU lacks" in room.unusable_here("openvino", "bf16")
+    assert room.unusable_here("openvino", "int8") is None  # a model that does not saturate is made for it
     assert room.unusable_here("tensorrt", "int8") is None  # computed on the board, not here
+
+
+def test_judge_takes_the_float_models_thresholds_where_its_own_miss_the_contract(reference):
+    shifted = logits()
+    shifted[np.flatnonzero(LABELS == 0)[:3]] = (-9, 9)  # three sure escapes: a cheaper cut lies far away
+    tight = Contract(max_drop_pp=100, max_flips_pct=4, max_escapes=50)
+    assert room.judge(RUN, tight, reference, LABELS, shifted)["flips"] <= 4
 
 
 def test_make_model_reuses_what_is_whole_and_makes_again_what_is_damaged(conv_net, conv_net_images, tmp_path):

@@ -27,8 +27,9 @@ def test_plan_follows_the_profile_and_holds_a_float_model(name):
 
 @pytest.mark.parametrize("name", [p.name for p in profiles.all_profiles()])
 def test_plan_of_one_precision_keeps_the_float_model_beside_it(name):
-    assert {p.precision for p in plan(profiles.get(name), cores=2, precision="int8")} == {"int8", "f32"}
-    assert {p.precision for p in plan(profiles.get(name), cores=2, precision="f32")} == {"f32"}
+    profile = profiles.get(name)
+    for precision in {precision for choice in profile.backends for precision in choice.precisions}:
+        assert {p.precision for p in plan(profile, cores=2, precision=precision)} == {precision, "f32"}
 
 
 def test_plan_names_what_a_target_offers_where_the_precision_is_not_among_it():
@@ -43,3 +44,25 @@ def test_plan_tries_one_thread_and_as_many_as_the_cap_allows(cap, cores, threads
     figure = Figure(value=cap, source="test") if cap else None
     profile = dataclasses.replace(profiles.get("local"), thread_cap=figure)
     assert {p.threads for p in plan(profile, cores=cores)} == {threads}
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "needs"),
+    [
+        ("local", ("avx2", "avx512_vnni"), True),
+        ("local", ("asimddp",), True),
+        ("local", ("avx2",), False),
+        ("ipc-openvino", ("avx512_vnni",), False),  # this machine's flags say nothing of that one
+    ],
+)
+def test_plan_saturates_nowhere(target, flags, needs):
+    planned = plan(profiles.get(target), cores=2, cpu_flags=flags)
+    int8 = next(p for p in planned if (p.backend, p.precision) == ("openvino", "int8"))
+    assert {recipe.needs_vnni for recipe in int8.rungs} == {needs}
+    assert {recipe.parameters.overflow_fix for recipe in int8.rungs} == {"disable" if needs else "enable"}
+
+
+def test_plan_climbs_rungs_of_int8_in_their_order():
+    rungs = plan(profiles.get("local"), cores=2, precision="int8")[0].rungs
+    assert len(rungs) >= 3
+    assert [recipe.file.rung for recipe in rungs] == sorted({recipe.file.rung for recipe in rungs})

@@ -51,7 +51,7 @@ class Judge:
         kept = word in self.good or in_float >= self.needed
         flips = 20 - in_float
         why = () if kept else (f"flips {flips}",)
-        return {"accuracy": 0.9, "drop_pp": 0.0, "flips": flips, "escapes": 1, "why": why}
+        return {"val": {"accuracy": 0.9, "escapes": 1}, "drop_pp": 0.0, "flips": flips, "why": why}
 
 
 def test_climb_stops_at_the_first_rung_that_keeps_the_terms():
