@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument("--bundle", metavar="BUNDLE", help="judge by what this bundle's contract and variant need")
     parser.add_argument("--power-mode", metavar="MODE", help="the least that the contract assumes, for instance 25W")
     parser.add_argument("--memory-mb", type=int, metavar="MB", help="that must be free; default 500")
     parser.add_argument("--disk-mb", type=int, metavar="MB", help="that must be free; default 1000")
@@ -39,9 +40,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def need_of(args: argparse.Namespace, **other: Any) -> Need:  # noqa: ANN401  (fields of Need)
-    """Return what the options ask for."""
+    """Return what the options and the bundle ask for.
+
+    Raises:
+        BundleError: The bundle cannot be read.
+    """
     from edgetl_runtime.doctor.findings import Need
 
+    if args.bundle:
+        from edgetl_runtime.bundle import open_bundle
+        from edgetl_runtime.doctor import contract
+
+        with open_bundle(args.bundle) as bundle:
+            other |= contract.need_of(bundle.manifest)
     given = {"power_mode": args.power_mode, "memory_mb": args.memory_mb, "disk_mb": args.disk_mb}
     return Need(**other | {key: value for key, value in given.items() if value is not None})
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import session, signature
 from edgetl_runtime.bundle import MAX_BUNDLE_BYTES, open_bundle
+from edgetl_runtime.doctor import contract
 from edgetl_runtime.errors import BundleError, ContractError, EdgetlError, GoldenError, InstallError
 from edgetl_runtime.install import engine_cache, selftest
 from edgetl_runtime.install.device import BUNDLE_NAME, PROOF_NAME, RECORD_NAME, Device, new_id
@@ -161,6 +162,7 @@ class Installer:
                 return done
             limits = selftest.limits_of(bundle.manifest)
             selftest.check_memory(bundle, generation.variant)
+            contract.require_power(bundle.manifest.target)
             key = engine_cache.key_of(bundle, bundle.manifest.variant(generation.variant))
         device.tell("STAGED")
         record = {

@@ -21,6 +21,13 @@ def test_doctor_exits_4_when_the_power_mode_is_lower_than_the_contract_assumes(r
     assert result["findings"][0]["command"] == "sudo nvpmodel -m 1"
 
 
+def test_doctor_judges_by_what_a_bundle_needs(run, tiny_bundle):
+    bundle = tiny_bundle(target={"contract_power_mode": "MAXN_SUPER"})
+    code, result = run("doctor", "--recorded", str(TREES / "orin-nano-jp6.txt"), "--bundle", str(bundle))
+    assert code == 4
+    assert result["findings"][0]["command"] == "sudo nvpmodel -m 2"
+
+
 def test_doctor_exits_0_with_warnings_only(run):
     code, result = run("doctor", "--recorded", str(TREES / "thor-jp7.txt"))
     assert (code, result["worst"], result["profile"]) == (0, "warn", "jetson-thor")

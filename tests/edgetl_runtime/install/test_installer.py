@@ -19,7 +19,15 @@ from crash_model import QuickDisk
 from edgetl.deploy import signing
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, GoldenError, InstallError, SignatureError
+from edgetl_runtime.errors import (
+    BundleError,
+    BusyError,
+    EdgetlError,
+    GoldenError,
+    InstallError,
+    SignatureError,
+    UnfitError,
+)
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
 
@@ -297,6 +305,22 @@ def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_before_anything_is_wr
 def test_too_little_memory_is_said_before_anything_runs(kit, device_at, monkeypatch):
     monkeypatch.setattr("edgetl_runtime.install.selftest.available_mb", lambda: 10.0)
     assert_refused(device_at("old"), kit.bundles["new"], InstallError, "free memory")
+
+
+def test_a_power_mode_below_the_contracts_is_refused(tiny_parts, kit, device_at, tmp_path, monkeypatch):
+    """As nvpmodel's files say it on a Jetson; what is committed stays."""
+    for name, text in (("etc/nvpmodel.conf", "< POWER_MODEL ID=3 NAME=25W >"), ("var/lib/nvpmodel/status", "pmode:0")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text + "\n< POWER_MODEL ID=0 NAME=15W >")
+    monkeypatch.setattr("edgetl_runtime.doctor.contract.ROOT", tmp_path)
+    fields, members = tiny_parts()
+    path = tmp_path / "hungry.edgetl"
+    target = {"contract_power_mode": "25W"}
+    with open_bundle(kit.bundles["new"]) as new:
+        line = new.manifest.line
+    write_bundle(path, dataclasses.replace(fields, line=line, sequence=2, target=target), members, keys=(kit.key,))
+    words = "the power mode must be 25W or higher, as the contract assumes; got 15W"
+    assert_refused(device_at("old"), path, UnfitError, words)
 
 
 def test_models_with_external_data_and_pickles_are_refused_before_a_runtime(tiny_parts, kit, device_at, tmp_path):
