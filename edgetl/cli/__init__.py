@@ -11,6 +11,7 @@ COMMANDS = {
     "bench": ("edgetl.cli.bench", "Measure accuracy and latency of a bundle, here or on a device"),
     "compare": ("edgetl.cli.compare", "Say whether a bundle is slower than another, interleaved on this machine"),
     "records": ("edgetl.cli.records", "Show many measurements: table, Pareto front, history with change points"),
+    "deliver": ("edgetl.cli.deliver", "Bring a bundle to a device over SSH, or into a folder for a stick"),
     "keys": ("edgetl.cli.keys", "Make keys, sign bundles, rotate keys and permit rollbacks"),
     "doctor": ("edgetl.cli.doctor", "Examine this machine or a device, and say what mends it"),
     "devices": ("edgetl.cli.devices", "List and show the device profiles"),

@@ -1,0 +1,121 @@
+"""A bundle goes to a device over a real sshd: checked before, resumed, installed, tried; and cut off in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl.deploy.delivery import DeliveryOptions, deliver
+from edgetl.deploy.signing import new_key
+from edgetl.errors import TransportError
+from edgetl.progress import Progress
+from edgetl_runtime.errors import InstallError, SignatureError, UsageError
+from edgetl_runtime.install.device import Device
+from edgetl_runtime.signature import TrustedKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgetl.deploy.signing import SigningKey
+
+HERE = (sys.executable, "-m", "edgetl_runtime")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    return new_key(tmp_path / "line.key")
+
+
+@pytest.fixture
+def device(tmp_path: Path, key: SigningKey) -> Device:
+    made = Device(tmp_path / "root")
+    with made.locked("TRUST"):
+        made.trust.add(TrustedKey(pem=key.pem))
+    return made
+
+
+@pytest.fixture
+def bundle(tiny_parts: Any, tmp_path: Path, key: SigningKey) -> Callable[[int], Path]:
+    def make(sequence: int, *, signed: bool = True) -> Path:
+        fields, members = tiny_parts()
+        path = tmp_path / f"{sequence}.edgetl"
+        chosen = dataclasses.replace(fields, sequence=sequence, chosen="null-f32")
+        write_bundle(path, chosen, members, keys=(key,) if signed else ())
+        return path
+
+    return make
+
+
+def options(device: Device, **changes: Any) -> DeliveryOptions:
+    fields = {"root": str(device.root), "runtime": HERE, "trial_s": 0.2, "trial_inferences": 20, **changes}
+    return DeliveryOptions(**fields)
+
+
+def send(server: Any, device: Device, path: Path, **changes: Any) -> dict[str, Any]:
+    address = server.address
+    host = f"{address.user}@{address.host}:{address.port}"
+    return deliver(path, host, options(device, **changes), Progress(quiet=True), settings=server.settings())
+
+
+def test_deliver_installs_tries_commits_and_brings_the_evidence_back(server, device, bundle):
+    path = bundle(1)
+    found = send(server, device, path)
+    assert found["result"] == "COMMITTED"
+    assert found["proof"]["golden"]["count"] == 16
+    assert found["proof"]["latency_ms"]["p50"] > 0
+    assert found["upload"]["moved_bytes"] == path.stat().st_size
+    state = device.states.read()
+    assert (state.committed.sequence, state.floor, state.trial) == (1, 1, None)
+    assert list((device.root / "incoming").iterdir()) == []
+    assert send(server, device, path)["result"] == "UNCHANGED"
+
+
+def test_deliver_stages_only_and_refuses_before_sending(server, device, bundle, tmp_path):
+    found = send(server, device, bundle(3), stage_only=True)
+    assert found["result"] == "STAGED"
+    assert Path(found["reason"]).read_bytes() == (tmp_path / "3.edgetl").read_bytes()
+    unsigned = bundle(4, signed=False)
+    with pytest.raises(UsageError, match="must be signed"):
+        send(server, device, unsigned)
+    with pytest.raises(InstallError, match=r"edgetl-runtime on the device must be installed"):
+        send(server, device, bundle(5), runtime=("/nonexistent/edgetl-runtime",))
+
+
+def test_deliver_tells_the_devices_own_words(server, device, bundle, key):
+    with device.locked("TRUST"):
+        device.trust.revoke(key.id)
+    with pytest.raises(SignatureError, match="on the device: the signing key must be not revoked"):
+        send(server, device, bundle(1))
+    assert device.states.read().committed is None
+
+
+def test_a_connection_cut_during_the_self_test_leaves_the_old_generation_and_a_retry_succeeds(server, device, bundle):
+    send(server, device, bundle(1))
+    path = bundle(2)
+
+    def cut() -> None:
+        deadline = time.monotonic() + 60
+        while device.busy_phase() != "SELF_TEST" and time.monotonic() < deadline:
+            time.sleep(0.002)
+        server.cut()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    with pytest.raises(TransportError):
+        send(server, device, path)
+    thread.join()
+    deadline = time.monotonic() + 20
+    while device.busy_phase() is not None and time.monotonic() < deadline:  # the device ends what was cut off
+        time.sleep(0.05)
+    assert device.busy_phase() is None
+    assert device.states.read().committed.sequence == 1
+    assert send(server, device, path)["result"] == "COMMITTED"
+    results = [entry["result"] for entry in device.log.entries()]
+    assert results == ["TRIAL", "COMMITTED", "INTERRUPTED", "TRIAL", "COMMITTED"]
