@@ -46,8 +46,8 @@ lint: install ## ruff and mypy, strict; the runtime for the station's Python 3.1
 test: lint ## lint, then all tests
 	$(BIN)/pytest --durations=10 --durations-min=5
 
-test-catalogue: install ## export every backbone of the catalogue and prove parity (slow)
-	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py
+test-catalogue: install ## export every backbone of the catalogue, prove parity, compile it for NVIDIA (slow)
+	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py tests/contracts/test_nvidia.py
 
 test-aarch64: install ## install and prove the runtime in an emulated 64-bit Arm userland (slow, needs root)
 	EDGETL_AARCH64=1 $(BIN)/pytest tests/environments/test_aarch64.py

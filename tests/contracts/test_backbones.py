@@ -1,9 +1,7 @@
 """What every backbone of the catalogue must do; a new entry is found here by itself.
 
-`make test` exports the ones in EXPORTED_ALWAYS, `make test-catalogue` (EDGETL_CATALOGUE=1) all of them.
+`make test` exports those that `conftest.py` names, `make test-catalogue` (EDGETL_CATALOGUE=1) all of them.
 """
-
-import os
 
 import numpy as np
 import onnx
@@ -13,10 +11,9 @@ from torch.nn import functional
 
 from edgetl import backbones
 from edgetl.backbones.build import build, classifier, segments
-from edgetl.export.onnx import NORMALISATION, deployable, export_onnx
+from edgetl.export.onnx import NORMALISATION, deployable
 from edgetl.export.parity import check_parity
 
-EXPORTED_ALWAYS = ("mobilenetv4_conv_small", "resnet18")
 MANY_NODES = 1000
 
 
@@ -91,21 +88,15 @@ def test_backbone_head_and_weight_sources_are_as_the_spec_says(name):
 
 
 @pytest.mark.parametrize("name", backbones.names())
-def test_backbone_exports_with_parity(name, tmp_path):
-    if name not in EXPORTED_ALWAYS and not os.environ.get("EDGETL_CATALOGUE"):
-        pytest.skip("exported by make test-catalogue")
-    spec = backbones.get(name)
-    torch.manual_seed(0)
-    image_px = _small_px(spec)
-    model = build(spec, num_classes=3, weights=None, image_px=image_px)
-    path = tmp_path / "model.onnx"
-    result = export_onnx(model, mean=spec.mean, std=spec.std, size_px=(image_px, image_px), path=path)
-    nodes = onnx.load(path).graph.node
+def test_backbone_exports_with_parity(name, exported):
+    made = exported(name)
+    spec, image_px = made.spec, made.image_px
+    nodes = onnx.load(made.path).graph.node
     assert [n.op_type for n in nodes[:4]] == list(NORMALISATION)
-    assert result.normalisation_nodes == tuple(n.name for n in nodes[:4])
+    assert made.result.normalisation_nodes == tuple(n.name for n in nodes[:4])
     shape_arithmetic = {"Shape", "Range", "Loop", "If"} - ({"Shape"} if spec.layout == "vit" else set())
     assert not shape_arithmetic & {n.op_type for n in nodes}  # a class token is repeated N times, nothing else asks
     assert len(nodes) < MANY_NODES
     images = np.random.default_rng(0).integers(0, 256, (5, image_px, image_px, 3), np.uint8)
-    report = check_parity(deployable(model, mean=spec.mean, std=spec.std), path, images)
+    report = check_parity(deployable(made.network, mean=spec.mean, std=spec.std), made.path, images)
     assert max(r.max_abs for r in report.engines) <= 1e-4
