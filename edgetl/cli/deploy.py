@@ -148,4 +148,7 @@ def show(result: Mapping[str, Any]) -> str:
         t["statement"],
         f"{result['bundle']}: {result['size_bytes'] / 1e6:.1f} MB for {result['target']}, proven in a fresh process",
     ]
+    lines += delivery_lines(result) if "delivery" in result else []
+    if not result.get("signed_by"):
+        lines.append("unsigned: devices ask for a signature; edgetl keys new, then --key or edgetl keys sign")
     return "\n".join(lines)
