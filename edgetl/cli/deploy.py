@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--backend", help="only this one of the target's")
     option("--threads", type=int, help="only this many instead of one and all that the target may use")
     option("--line", help="product line of the bundle; default the run's name")
+    option(
+        "--embed-engine",
+        action="store_true",
+        help="add an engine compiled ahead of time for an RTX card; it is loaded from signed bundles alone",
+    )
     option("--golden", metavar="DIR", help="images for the golden vectors; default validation images of the run")
     add_contract_options(parser)
     add_delivery_options(parser)

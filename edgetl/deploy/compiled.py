@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from edgetl.nvidia import gate
+from edgetl_runtime.errors import BackendMissingError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,44 @@ def _checked(model: bytes, profile: DeviceProfile, said: Callable[[str], None]) 
         return {"refused": False, "words": f"not checked by NVIDIA's compiler: {absent}", "reason": ""}
     checked = gate.check(model, wanted=gate.capabilities(profile))
     return {"refused": not checked.accepted, "words": checked.words, **checked.to_mapping()}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine compiled ahead of time.
+
+    Attributes:
+        plan: Its bytes.
+        about: What it is bound to, as the manifest's evidence says it and the device compares it.
+    """
+
+    plan: bytes = dataclasses.field(repr=False)
+    about: dict[str, Any]
+
+
+def check_embedding(profile: DeviceProfile) -> None:
+    """Refuse to embed where there is nothing to embed.
+
+    Raises:
+        UsageError: The target has no TensorRT for RTX: engines for Jetson are built on the board.
+        BackendMissingError: The compiler is not installed.
+    """
+    if profile.backend("tensorrt_rtx") is None:
+        fix = "--target ipc-rtx; engines for Jetson are built on the board: edgetl-runtime build BUNDLE"
+        raise UsageError("--embed-engine", "for a target with TensorRT for RTX", profile.name, fix=fix)
+    absent = gate.missing()
+    if absent is not None:
+        fix = "pip install 'edgetl[tensorrt-rtx]'"
+        raise BackendMissingError("--embed-engine", "possible on this machine", absent, fix=fix)
+
+
+def ahead(candidate: Candidate, profile: DeviceProfile) -> Engine | None:
+    """Compile the engine of a candidate for the target's GPUs; None where it is not for TensorRT for RTX."""
+    if candidate.backend != "tensorrt_rtx":
+        return None
+    wanted = gate.capabilities(profile)
+    built = gate.compile_ahead(candidate.model, wanted=wanted)
+    return Engine(plan=built.plan, about={**built.evidence(), "compiled_for": list(wanted)})
 
 
 def note(candidate: Candidate) -> str:

@@ -13,7 +13,7 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.climbing import Climber
-from edgetl.deploy.compiled import compiled
+from edgetl.deploy.compiled import ahead, check_embedding, compiled
 from edgetl.deploy.compiled import note as compiler_note
 from edgetl.deploy.contract import Contract, UnmetContractError, breaches, too_large, too_slow
 from edgetl.deploy.fresh import verify
@@ -78,6 +78,8 @@ class Deploying:
             EdgetlError: The run, its images or the options cannot be used.
         """
         ledger_path(self._line)  # a wrong option is said before minutes of work
+        if self.config.embed_engine:
+            check_embedding(self.profile)
         golden = folder_images(Path(self.config.golden)) if self.config.golden else None
         tried = self._measure(self.judge_all())
         few = len(self.samples["val"]) < COUNT
@@ -283,18 +285,25 @@ class Deploying:
         shared = next((name for name, data in models.items() if data == candidate.model), None)
         member = shared or f"models/{candidate.id}/model.onnx"
         models[member] = candidate.model
+        engine = ahead(candidate, self.profile) if self.config.embed_engine else None
+        if engine is not None:
+            models[f"models/{candidate.id}/engine.plan"] = engine.plan
         return VariantManifest(
             id=candidate.id,
             backend=candidate.backend,
             precision=candidate.precision,  # type: ignore[arg-type]
-            files={"model": member},
+            files={"model": member} | ({"engine": f"models/{candidate.id}/engine.plan"} if engine else {}),
             options=candidate.options,
             requires=candidate.requires,
             thresholds=candidate.thresholds,
             temperature=candidate.temperature,
             golden=f"golden/{candidate.id}.npy",
             golden_tolerance=tolerance(candidate),
-            evidence={**candidate.to_mapping(), "made_by": candidate.evidence},
+            evidence={
+                **candidate.to_mapping(),
+                "made_by": candidate.evidence,
+                **({"engine": engine.about} if engine else {}),
+            },
         )
 
     def _manifest(

@@ -19,6 +19,7 @@ class DeployConfig:
         threads: Only this many instead of those that are tried.
         line: Product line of the bundle; None takes the name of the run's folder.
         golden: Folder of images for the golden vectors instead of validation images.
+        embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
     """
 
     target: str = "local"
@@ -27,6 +28,7 @@ class DeployConfig:
     threads: int | None = None
     line: str | None = None
     golden: str | None = None
+    embed_engine: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from edgetl_runtime.backends.base import BackendSession
+    from edgetl_runtime.backends.base import Artifact, Backend, BackendSession
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.manifest import Manifest, VariantManifest
     from edgetl_runtime.tasks.classification import Decision
@@ -177,7 +177,22 @@ def load(bundle: Bundle, variant: VariantManifest, *, cache_dir: Path | None = N
         must = "one of " + ", ".join(f".{name}" for name in backend.info.formats)
         raise BundleError(f"the model of variant {variant.id}", must, f"'{member}'", fix="export the bundle again")
     options = load_options(variant)
-    return backend.load(backend.compile(bundle.read(member), options, cache_dir), options)
+    adopted = _adopted(bundle, variant, backend)
+    return backend.load(adopted or backend.compile(bundle.read(member), options, cache_dir), options)
+
+
+def _adopted(bundle: Bundle, variant: VariantManifest, backend: Backend) -> Artifact | None:
+    """Return the engine that came with the bundle, if a trusted key signed it and it fits; else the model is compiled.
+
+    An engine is native code: nothing in it can be checked but who made it.
+    """
+    member = variant.files.get("engine")
+    if member is None:
+        return None
+    if bundle.signed_by is None:
+        _log.warning("the engine of %s is not loaded: nobody verified the bundle's signature", variant.id)
+        return None
+    return backend.adopt(bundle.read(member), variant.evidence.get("engine", {}))
 
 
 def load_options(variant: VariantManifest) -> LoadOptions:

@@ -280,6 +280,18 @@ class Backend(abc.ABC):
         """
         return None
 
+    def adopt(self, engine: bytes, about: Mapping[str, Any]) -> Artifact | None:
+        """Take over an engine that another machine compiled and a trusted key signed; most backends take none.
+
+        Args:
+            engine: Its bytes.
+            about: What it is bound to, from the variant's evidence.
+
+        Returns:
+            What `load` takes; None where the engine does not fit this machine, so that the model is compiled.
+        """
+        return None
+
     def load(self, artifact: Artifact, options: LoadOptions) -> BackendSession:
         """Load a compiled model.
 

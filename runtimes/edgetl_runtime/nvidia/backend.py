@@ -19,7 +19,7 @@ from edgetl_runtime.nvidia.execution import ERRORS, EngineSession
 from edgetl_runtime.nvidia.request import BuildOptions, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from edgetl_runtime.nvidia.cuda import Gpu
@@ -91,6 +91,19 @@ class NvidiaBackend(base.Backend):
             "seconds": round(engine.seconds, 2),
             **engine.evidence,
         }
+
+    def adopt(self, engine: bytes, about: Mapping[str, Any]) -> base.Artifact | None:
+        """Take over an engine that this release compiled ahead of time for this GPU; see `base.Backend.adopt`."""
+        dialect = library.load(self.flavour)
+        if not dialect.release.compute_capabilities:
+            return None
+        with _gpu() as gpu:
+            here = "SM" + gpu.compute_capability.replace(".", "")
+        if about.get("compiler") == dialect.title and here in about.get("compiled_for", ()):
+            return base.Artifact(data=engine)
+        compiled_for = ", ".join(map(str, about.get("compiled_for", ())))
+        _log.info("the bundle's engine is for %s by %s: compiled here instead", compiled_for, about.get("compiler"))
+        return None
 
     def engine(
         self,
