@@ -1,0 +1,72 @@
+"""Front and choice: by hand on few points, against brute force on many."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgetl.deploy.contract import Contract
+from edgetl.metrics import pareto_front
+from edgetl.search.choice import point_of, reason, settle
+
+
+def point(name, p99, accuracy, *, why="", best=0.98, n=200):
+    candidate = {
+        "id": f"{name}-int8", "backend": "openvino", "precision": "int8", "threads": 1, "accuracy": accuracy,
+        "drop_pp": 0.0, "flips": 1, "escapes": 2, "overkill": 3, "n": n, "size_bytes": 9, "why": why,
+    }  # fmt: skip
+    figures = {"decision_ms": {"p50": 0.8 * p99, "p99": p99}, "n": 300, "measured_on": "this CPU"} if p99 else None
+    return point_of(name, candidate, latency=figures, best_accuracy=best)
+
+
+def settled(points, contract=Contract(), gap=2.0):  # noqa: B008  (frozen)
+    return settle(points, contract, max_gap_pp=gap)
+
+
+def test_fastest_that_keeps_everything_is_chosen_and_the_front_shows_what_terms_cost():
+    points = [point("big", 9.0, 0.98), point("mid", 5.0, 0.97), point("tiny", 2.0, 0.90), point("bad", 6.0, 0.96)]
+    found = {p["network"]: p for p in settled(points, Contract(p99_ms=8))}
+    assert [name for name, p in found.items() if p["chosen"]] == ["mid"]
+    assert {name for name, p in found.items() if p["on_front"]} == {"big", "mid", "tiny"}
+    assert found["big"]["why"] == "p99 9.00 ms > 8.00"
+    assert found["tiny"]["why"] == "8.00 pp below the most accurate float network > 2.00"
+    assert found["tiny"]["gap_pp"] == pytest.approx(8.0)
+    said = reason(list(found.values()))
+    assert said.startswith(
+        "the fastest of 2 that keep the contract, p99 5.00 ms; tiny/tiny-int8 would take 2.00 ms, but"
+    )
+
+
+def test_what_breaks_the_contract_is_not_chosen_however_fast():
+    found = settled([point("fast", 1.0, 0.98, why="flips 9.00 % > 2.00"), point("slow", 9.0, 0.98)])
+    assert [p["network"] for p in found] == ["slow", "fast"]
+    assert [p["chosen"] for p in found] == [True, False]
+
+
+def test_a_gap_of_one_image_is_the_resolution_of_the_split():
+    (one,) = settled([point("x", 1.0, 0.93, n=20)], gap=0.0)
+    assert one["why"] == ""
+    (two,) = settled([point("x", 1.0, 0.88, n=20)], gap=0.0)
+    assert "pp below" in two["why"]
+
+
+def test_nothing_kept_is_no_choice():
+    found = settled([point("x", 1.0, 0.5)])
+    assert (found[0]["chosen"], reason(found)) == (False, "no candidate keeps the contract")
+
+
+def test_unmeasured_target_takes_the_most_accurate_network():
+    found = settled([point("a", None, 0.97), point("b", None, 0.98)])
+    assert [(p["network"], p["chosen"], p["on_front"]) for p in found] == [("b", True, False), ("a", False, False)]
+    assert reason(found).startswith("latency not measured on hardware")
+
+
+def test_front_equals_brute_force():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        points = [(float(c), float(g)) for c, g in rng.integers(0, 8, (12, 2))]
+        beaten = [
+            any(o[0] <= p[0] and o[1] >= p[1] and o != p for o in points) or p in points[:i]
+            for i, p in enumerate(points)
+        ]
+        assert sorted(pareto_front(points)) == [i for i, b in enumerate(beaten) if not b]
