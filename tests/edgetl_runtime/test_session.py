@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 import edgetl_runtime
+from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime import backends, preprocess, probe, session
+from edgetl_runtime.backends.base import Artifact
 from edgetl_runtime.errors import BackendMissingError, BundleError, ImageError, ShapeError, UsageError
 from edgetl_runtime.manifest import Requires
+from edgetl_runtime.signature import TrustedKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,3 +183,33 @@ def test_load_options_always_say_the_precision(path: Path) -> None:
     assert session.load_options(variant).precision == "f32"
     assert session.load_options(dataclasses.replace(variant, precision="int8")).precision == "f32"
     assert session.load_options(dataclasses.replace(variant, precision="bf16")).precision == "bf16"
+
+
+def test_an_embedded_engine_is_loaded_only_from_a_verified_bundle(
+    tiny_parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields, members = tiny_parts()
+    null = fields.variant("null-f32")
+    with_engine = dataclasses.replace(
+        null, files={**null.files, "engine": "models/null/engine.plan"}, evidence={"engine": {"compiler": "x"}}
+    )
+    fields = dataclasses.replace(fields, variants=(with_engine,), chosen="null-f32")
+    file = tmp_path / "engine.edgetl"
+    used = {name: members[name] for name in members if "onnx" not in name and "openvino" not in name}
+    write_bundle(file, fields, {**used, "models/null/engine.plan": b'{"classes": 5}'})
+    taken = []
+
+    def adopt(engine: bytes, about: dict[str, str]) -> Artifact | None:
+        taken.append((engine, about))
+        return Artifact(data=engine)
+
+    monkeypatch.setattr(backends.get("null"), "adopt", adopt)
+    image = np.zeros((1, 16, 16, 3), np.uint8)
+    with caplog.at_level(logging.WARNING), edgetl_runtime.open(file) as opened:
+        assert opened.infer(image).shape == (1, 2)
+        assert taken == []
+        assert "the engine of null-f32 is not loaded: nobody verified the bundle's signature" in caplog.text
+        opened.bundle.signed_by = TrustedKey(pem="")
+        with session.load(opened.bundle, with_engine) as model:
+            assert model.infer(image).shape == (1, 5)
+    assert taken == [(b'{"classes": 5}', {"compiler": "x"})]
