@@ -39,6 +39,13 @@ def _drawing() -> Iterator[tuple[Figure, Any]]:
         yield figure, figure.subplots()
 
 
+def _plain_numbers(axes: Any) -> None:  # noqa: ANN401  (untyped)
+    """Write 40 rather than a power: mathematical text is off, because names may hold dollar signs."""
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(axis="y", which="minor", labelsize=7)
+
+
 def name_of(record: Record) -> str:
     """Return how a record is called in a legend."""
     return f"{record.bundle.name} {record.bundle.variant}"
@@ -52,6 +59,7 @@ def distribution(records: Sequence[Record]) -> Figure:
             longer = 1 - np.arange(len(samples)) / len(samples)
             axes.step(samples, longer, where="post", color=colour, label=name_of(record))
         axes.set(xlabel="image to decision, ms", ylabel="share that took longer", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.legend()
     return figure
 
@@ -66,6 +74,8 @@ def over_rounds(records: Sequence[Record]) -> Figure:
                 axes.plot(order, values, style, marker=".", color=colour, label=f"{name_of(record)} p{percent}")
             axes.scatter(order, [max(r.decision_ms) for r in record.rounds], marker="_", color=colour, alpha=0.5)
         axes.set(xlabel="round, in the order they ran (bars: slowest decision)", ylabel="ms", yscale="log")
+        _plain_numbers(axes)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=8)
     return figure
 
