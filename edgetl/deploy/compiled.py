@@ -88,7 +88,7 @@ def ahead(candidate: Candidate, profile: DeviceProfile) -> Engine | None:
     """Compile the engine of a candidate for the target's GPUs; None where it is not for TensorRT for RTX."""
     if candidate.backend != "tensorrt_rtx":
         return None
-    wanted = gate.capabilities(profile)
+    wanted = gate.portable(gate.capabilities(profile))
     built = gate.compile_ahead(candidate.model, wanted=wanted)
     return Engine(plan=built.plan, about={**built.evidence(), "compiled_for": list(wanted)})
 

@@ -22,6 +22,9 @@ BACKENDS = ("tensorrt", "tensorrt_rtx")
 OFFERED = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 STAND_INS = {"SM87": "SM86", "SM110": "SM120"}  # Orin is Ampere as SM86 is, Thor is Blackwell as SM120 is
 DEFAULT = ("SM87",)
+# NVIDIA's support matrix of TensorRT for RTX: one engine serves all later cards, Turing needs its own, without INT8 and
+# without float32 products of matrices
+ALONE = "SM75"
 TIME_LIMIT_S = 600.0
 NOT_MEASURED = "latency not measured on hardware"
 
@@ -37,6 +40,7 @@ class Checked:
         compiler: Product and version; empty where the rules alone refused.
         compiled_for: Compute capabilities that were compiled for.
         stands_in: What the first of them stands in for; empty if nothing.
+        not_for: GPUs of the target that take no such graph, with the reason; the others do.
         layers: Of the parsed network.
         seconds: Wall time of the compiler.
         plan_bytes: Size of the engine.
@@ -48,6 +52,7 @@ class Checked:
     compiler: str = ""
     compiled_for: tuple[str, ...] = ()
     stands_in: str = ""
+    not_for: tuple[str, ...] = ()
     layers: int = 0
     seconds: float = 0.0
     plan_bytes: int = 0
@@ -60,7 +65,9 @@ class Checked:
         instead = f", standing in for {self.stands_in}" if self.stands_in else ""
         return (
             f"compiled by {self.compiler} for {', '.join(self.compiled_for)}{instead}: {self.layers} layers, "
-            f"{self.seconds:.1f} s, {self.plan_bytes / 1e6:.1f} MB; {NOT_MEASURED}"
+            f"{self.seconds:.1f} s, {self.plan_bytes / 1e6:.1f} MB; "
+            + "".join(f"not for {reason}; " for reason in self.not_for)
+            + NOT_MEASURED
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -100,13 +107,15 @@ def check(model: bytes, *, wanted: tuple[str, ...] = DEFAULT, folder: Path | Non
     findings = tuple(str(finding) for finding in rules.check(graph.load(model)))
     targets, stands_in = _targets(wanted)
     try:
-        built = compile_ahead(model, wanted=wanted, folder=folder)
+        built = compile_ahead(model, wanted=portable(wanted), folder=folder)
     except BackendError as error:
         if error.what.startswith(("the build", "the folder", "the compiler", "TensorRT")):  # not the graph's fault
             raise
         reason = f"{error.what} must be {error.must}; got {error.got}"
         return Checked(accepted=False, reason=reason, findings=findings, compiled_for=targets, stands_in=stands_in)
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    not_for = _not_for_turing(model, folder) if len(targets) > 1 and ALONE in targets else ()
+    targets = tuple(name for name in targets if name != ALONE or not not_for)
     return Checked(
         accepted=not findings,
         reason=f"rule {findings[0]}{more}" if findings else "",
@@ -114,10 +123,32 @@ def check(model: bytes, *, wanted: tuple[str, ...] = DEFAULT, folder: Path | Non
         compiler=built.title,
         compiled_for=targets,
         stands_in=stands_in,
+        not_for=not_for,
         layers=built.layers,
         seconds=built.seconds,
         plan_bytes=len(built.plan),
     )
+
+
+def portable(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those GPUs of a target that one engine serves.
+
+    Example:
+        >>> portable(("SM75", "SM86", "SM89")), portable(("SM75",))
+        (('SM86', 'SM89'), ('SM75',))
+    """
+    return tuple(name for name in wanted if name != ALONE) or wanted
+
+
+def _not_for_turing(model: bytes, folder: Path | None) -> tuple[str, ...]:
+    """Return the compiler's reason if it takes the graph for all cards of a target but Turing."""
+    try:
+        compile_ahead(model, wanted=(ALONE,), folder=folder)
+    except BackendError as error:
+        if not error.what.startswith(("node", "the graph")):
+            raise
+        return (f"Turing ({ALONE}), take --precision f16 there: {error.got}",)
+    return ()
 
 
 def compile_ahead(model: bytes, *, wanted: tuple[str, ...], folder: Path | None = None) -> Built:
