@@ -277,7 +277,7 @@ def draw(rng: random.Random, bench: Bench) -> Contract:
     per_class = {some: ClassBounds(max_escapes=max(0, escapes + rng.randint(-1, 4)))} if rng.random() < 0.3 else {}
     return Contract(
         max_drop_pp=rng.choice([0.0, 0.3, 0.5, 1.0, 2.0]),
-        max_flips_pct=rng.choice([0.0, 0.5, 1.0, 1.4, 2.0, 4.0]),
+        max_flips_pct=rng.choice([0.5, 1.0, 1.4, 2.0, 3.0, 4.0]),
         max_escapes=rng.choice([None, max(0, escapes + rng.randint(-2, 6))]),
         max_overkill=rng.choice([None, None, max(0, overkill + rng.randint(-3, 12))]),
         p99_ms=rng.choice([None, None, round(10 ** rng.uniform(0.3, 1.9), 1)]),

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from edgetl.report.deployments import Deployment
 
 MOST_LABELS = 9  # beyond, only the points of the front are named
-ROW_PT = 12
+ROW_PT, CHARACTER_PT = 12, 5.2
+UPS_PT = (8, -18, 20, -30, 32, 44)  # where words are tried, above and below their point
+AXES_PT = (660, 190)  # about; words need not be placed to the point
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def pareto_picture(marks: Sequence[Mark], *, untimed: int = 0, p99_bound_ms: flo
         axes.set_xlim(left=0)
         axes.margins(x=0.12, y=0.35)
         axes.set_yticks([t for t in axes.get_yticks() if t <= 100])
-        axes.legend(loc="lower right", fontsize=9)
+        axes.legend(loc="lower right", fontsize=9, frameon=True, facecolor="white", edgecolor="none")
         return uri(figure)
 
 
@@ -93,14 +95,34 @@ def _draw(axes: Axes, mark: Mark) -> None:
 
 
 def _label(axes: Axes, marks: Sequence[Mark]) -> None:
-    """Name points; those of nearly one accuracy get rows of their own above."""
-    near: dict[float, int] = {}
+    """Name points above them, in the first row where the words meet no other words and no other point."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    at_pt = {
+        m: ((m.p99_ms - left) / (right - left) * AXES_PT[0], (100 * m.accuracy - low) / (high - low) * AXES_PT[1])
+        for m in marks
+    }
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at_pt.values()]
     for mark in sorted(marks, key=lambda m: m.p99_ms):
-        row = near[round(mark.accuracy, 2)] = near.get(round(mark.accuracy, 2), -1) + 1
         words = plain(mark.label, 44) + (" (chosen)" if mark.chosen else "" if mark.accepted else " (rejected)")
-        at = (mark.p99_ms, 100 * mark.accuracy)
-        up_pt = 9 + ROW_PT * (row % 4)
-        axes.annotate(words, at, fontsize=9, color=mark.colour, xytext=(0, up_pt), textcoords="offset points")
+        x, y = at_pt[mark]
+        width = CHARACTER_PT * len(words)
+        begin = x if x + width < AXES_PT[0] else x - width
+        boxes = [(row, (begin, y + up, begin + width, y + up + ROW_PT)) for row, up in enumerate(UPS_PT)]
+        row, box = next((b for b in boxes if not any(_meet(b[1], other) for other in taken)), boxes[0])
+        taken.append(box)
+        axes.annotate(
+            words,
+            (mark.p99_ms, 100 * mark.accuracy),
+            fontsize=9,
+            color=mark.colour,
+            xytext=(0, UPS_PT[row]),
+            textcoords="offset points",
+            ha="left" if begin == x else "right",
+        )
+
+
+def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def accuracy_latency(deployment: Deployment) -> str:
