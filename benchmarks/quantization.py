@@ -1,7 +1,8 @@
 """The quantization ladder of a run against what a user would take instead, on the same images and machine.
 
 `python benchmarks/quantization.py RUN --name NAME [--only PART ...]`: parts are kept one by one, so that a run that was
-broken off goes on. Everything is chosen on validation; test is looked at once, at the end of each part.
+broken off goes on. `--hostile` first scales channels by 2 ** -4 to 2 ** 4, which changes no answer of the float model.
+Everything is chosen on validation; test is looked at once, at the end of each part.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from edgetl.deploy.climbing import Climber
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import PlannedCandidate
 from edgetl.metrics import flips
-from edgetl.quantize import graph, observe
+from edgetl.quantize import equalise, graph, observe
 from edgetl.quantize import recipe as recipes
 from edgetl.run import RunFolder
 from edgetl_runtime.backends.base import LoadOptions
@@ -54,7 +55,7 @@ EVALUATE = (
 class Bench:
     """A run's images, its exported float model and the reference decisions."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, hostile: bool) -> None:
         from edgetl.data.images import load_images
         from edgetl.data.split_file import read_split
         from edgetl.export.run_export import export_run
@@ -70,7 +71,8 @@ class Bench:
             self.splits[name] = room.Split(images=images, labels=np.array([s.label for s in chosen], np.int64))
         train = self.splits["train"]
         self.calibration = select(train.images, train.labels, seed=self.run.config["seed"])
-        self.model = export_run(self.folder, self.run).model
+        model = export_run(self.folder, self.run).model
+        self.model = made_hostile(model) if hostile else model
         self.floats = {n: observe.logits(graph.load(self.model), self.splits[n].images) for n in ("val", "test")}
         self.reference = self._reference("val")
 
@@ -118,6 +120,18 @@ class Bench:
         with engine.load(engine.compile(model, F32), F32) as session:
             samples = measure_latency(session.infer, images, max_warmup_seconds=1.0).samples_ms
         return {"p50": percentile(samples, 50), "p99": percentile(samples, 99)}
+
+
+def made_hostile(model: bytes) -> bytes:
+    """Scale the channels of every tensor that allows it by powers of two, at random; the answers stay the same."""
+    rng = np.random.default_rng(0)
+    proto = graph.own_biases(graph.load(model))
+    weights = graph.initializers(proto)
+    for group in equalise.groups(proto):
+        if not group.fixed and group.writers and group.readers:
+            channels = len(weights[group.writers[0].input[2]])
+            equalise.scale(proto, group, np.exp2(rng.integers(-4, 5, channels)).astype(np.float32))
+    return graph.to_bytes(proto)
 
 
 def ladder(backend: str, *, vnni: bool = True) -> Part:
@@ -191,6 +205,17 @@ def ort_default(bench: Bench) -> dict[str, Any]:
     return bench.judged("onnxruntime", model) | {"seconds": seconds, "infer_ms": timing}
 
 
+def per_channel(bench: Bench) -> dict[str, Any]:
+    """Rung 0 for ONNX Runtime without its bias correction: what weights per channel alone do."""
+    from edgetl.quantize.algorithms import ort_qdq
+
+    started = time.monotonic()
+    exclude = graph.normalisation_nodes(graph.load(bench.model))
+    parameters = ort_qdq.Parameters(bias_correction="none")
+    model = ort_qdq.quantize(bench.model, bench.calibration.images, parameters=parameters, exclude=exclude)
+    return bench.judged("onnxruntime", model) | {"seconds": time.monotonic() - started}
+
+
 def nncf_default(bench: Bench) -> dict[str, Any]:
     """NNCF's quantization of the ONNX model with its own choices, but for the number of images."""
     import nncf
@@ -249,6 +274,7 @@ PARTS: dict[str, Part] = {
     "ladder-openvino": ladder("openvino"),
     "ladder-openvino-without-vnni": ladder("openvino", vnni=False),
     "onnxruntime-static-default": ort_default,
+    "per-channel": per_channel,
     "nncf-default": nncf_default,
     "nncf-accuracy-control": accuracy_control,
 }
@@ -258,9 +284,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run")
     parser.add_argument("--name", required=True, help="of the record")
+    parser.add_argument("--hostile", action="store_true", help="scale the channels of the residual streams first")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS))
     args = parser.parse_args()
-    bench = Bench(args.run)
+    bench = Bench(args.run, hostile=args.hostile)
     name = f"quantization-{args.name}"
     path = RESULTS / device_name() / f"{name}.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

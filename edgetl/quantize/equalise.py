@@ -71,14 +71,25 @@ def equalise(model: ModelProto, images: NDArray[np.uint8]) -> int:
         factors = _factors(
             ranges, [_input_range(node, tensors) for node in group.readers if not _depthwise(node, tensors)]
         )
-        if (factors == 1).all():
-            continue
-        for node in group.writers:
-            _divide(node, factors, tensors)
-        for node in group.readers:
-            _multiply(node, factors, tensors)
-        scaled += 1
+        if (factors != 1).any():
+            scale(model, group, factors)
+            scaled += 1
     return scaled
+
+
+def scale(model: ModelProto, group: Group, factors: Factors) -> None:
+    """Divide what writes a group, and multiply what reads it, in place; with powers of two not a bit is lost.
+
+    Args:
+        model: Holds the group's layers.
+        group: One of `groups(model)` that is not fixed.
+        factors: One per channel, float32 (C,).
+    """
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in group.writers:
+        _divide(node, factors, tensors)
+    for node in group.readers:
+        _multiply(node, factors, tensors)
 
 
 def groups(model: ModelProto) -> list[Group]:
@@ -221,7 +232,7 @@ def _along(factors: Factors, axis: int, rank: int) -> Factors:
     return factors.reshape([-1 if at == axis else 1 for at in range(rank)])
 
 
-def _store(tensor: onnx.TensorProto, values: NDArray[np.float32]) -> None:
+def _store(tensor: onnx.TensorProto, values: NDArray[np.floating]) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, np.float32), tensor.name))
 
 

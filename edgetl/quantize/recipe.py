@@ -223,7 +223,9 @@ def prepared(recipe: Recipe, model: bytes, images: NDArray[np.uint8] | None) -> 
     if not recipe.file.prepare:
         return model
     from edgetl.quantize import calibration, equalise, graph
+    from edgetl.quantize.vendor import translated
 
     proto = graph.own_biases(graph.load(model))
-    equalise.equalise(proto, calibration.check_images(images)[:PREPARE_IMAGES])
+    with translated("equalise"):
+        equalise.equalise(proto, calibration.check_images(images)[:PREPARE_IMAGES])
     return graph.to_bytes(proto)

@@ -34,7 +34,7 @@ class LayerDamage:
         nodes: Those that are quantized with it.
         damage: Root mean square of the error of the logits, their common shift left out.
         decisions: Share of the calibration images whose label changes, 0 to 1.
-        time_share: Of the float network's computing time, 0 to 1.
+        time_share: Of the computing time of all layers in float, 0 to 1.
     """
 
     layer: str
@@ -59,7 +59,8 @@ def rank(quantized: bytes, original: bytes, images: NDArray[np.uint8], infer: In
     units = mixed.units(made)
     everything = {name for names in units.values() for name in names}
     expected = _centred(infer(original, images))
-    shares = time_shares(source, images[:4])
+    spent = time_shares(source, images[:4])
+    in_all = sum(spent.get(name, 0.0) for name in everything) or 1.0
     found = []
     for layer, nodes in units.items():
         alone = mixed.restore(made, source, everything - set(nodes))
@@ -70,7 +71,7 @@ def rank(quantized: bytes, original: bytes, images: NDArray[np.uint8], infer: In
                 nodes=nodes,
                 damage=float(np.sqrt((error**2).mean())),
                 decisions=float(((error + expected).argmax(axis=1) != expected.argmax(axis=1)).mean()),
-                time_share=sum(shares.get(name, 0.0) for name in nodes),
+                time_share=sum(spent.get(name, 0.0) for name in nodes) / in_all,
             )
         )
     return tuple(sorted(found, key=worth, reverse=True))

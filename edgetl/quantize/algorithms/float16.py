@@ -42,13 +42,26 @@ def quantize(
     Raises:
         QuantizeError: A weight is larger than float16 can hold.
     """
-    proto = graph.load(model)
+    return graph.to_bytes(converted(graph.load(model), exclude, algorithm="float16"))
+
+
+def converted(proto: ModelProto, exclude: tuple[str, ...], *, algorithm: str) -> ModelProto:
+    """Return the graph with its float tensors in float16, those of `exclude` and the outputs apart.
+
+    Args:
+        proto: Float or quantized; may be changed.
+        exclude: Names of nodes that stay float32.
+        algorithm: Named in errors.
+
+    Raises:
+        QuantizeError: A weight is larger than float16 can hold.
+    """
     _check_range(proto, exclude)
-    with translated("float16"), warnings.catch_warnings():
+    with translated(algorithm), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*float16.*|.*truncated.*")  # weights below 6e-8 are rounded up
-        converted = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
-    _drop_round_trips(converted, exclude)
-    return graph.to_bytes(converted)
+        made: ModelProto = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
+    _drop_round_trips(made, exclude)
+    return made
 
 
 def _drop_round_trips(proto: ModelProto, exclude: tuple[str, ...]) -> None:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from edgetl.quantize import bias_correction, graph, static
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
 USES_IMAGES = True
 
@@ -25,6 +28,27 @@ def quantize(
     model: bytes, calibration: NDArray[np.uint8], *, parameters: Parameters, exclude: tuple[str, ...]
 ) -> bytes:
     """Quantize for TensorRT; see the package docstring."""
+    return graph.to_bytes(quantized_graph(model, calibration, parameters=parameters, exclude=exclude))
+
+
+def quantized_graph(
+    model: bytes,
+    calibration: NDArray[np.uint8],
+    *,
+    parameters: Parameters,
+    exclude: tuple[str, ...],
+    adjust: Callable[[ModelProto, ModelProto], None] | None = None,
+) -> ModelProto:
+    """Quantize, and correct the biases last.
+
+    Args:
+        model: As for `quantize`.
+        calibration: As for `quantize`.
+        parameters: As for `quantize`.
+        exclude: As for `quantize`.
+        adjust: Called with the quantized and the float graph, changes the former in place; the biases then make up
+            for it too.
+    """
     original = graph.own_biases(graph.load(model))
     nodes = tuple(name for name in (*graph.layers(original), *graph.residual_adds(original)) if name not in exclude)
     quantized = static.quantize(
@@ -44,5 +68,7 @@ def quantize(
             "OpTypesToExcludeOutputQuantization": [*graph.LAYER_OPS, "Add"],
         },
     )
+    if adjust is not None:
+        adjust(quantized, original)
     bias_correction.apply(quantized, original, calibration[: parameters.bias_images], how=parameters.bias_correction)
-    return graph.to_bytes(quantized)
+    return quantized

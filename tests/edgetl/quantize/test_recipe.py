@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgetl.errors import QuantizeError
-from edgetl.quantize import recipe
+from edgetl.quantize import graph, observe, recipe
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +57,14 @@ def test_get_names_the_nearest_when_unknown():
         (("images = 100", "images = 0"), "images must be at least 1; got 0"),
         (('ranges = "minmax"', 'ranges = "mse"'), "recipe x.toml [parameters]: ranges must be one of"),
         (("rung = 0", "rung ="), "recipe x.toml must be valid TOML"),
+        (("rung = 0", "keep_float_share = 2.0"), "keep_float_share in recipe x.toml must be from 0 to 1; got 2.0"),
+        (("rung = 0", 'prepare = ["fold"]'), "recipe x.toml: prepare[0] must be one of"),
+        (("[parameters]", "[without_vnni]\nrange = 7\n[parameters]"), "key 'range' in recipe x.toml [without_vnni]"),
     ],
-    ids=["schema", "algorithm", "precision", "backends", "parameter", "range", "choice", "toml"],
+    ids=[
+        *("schema", "algorithm", "precision", "backends", "parameter", "range", "choice", "toml"),
+        *("share", "preparation", "without vnni"),
+    ],
 )
 def test_read_refuses_with_one_sentence(tmp_path, change, sentence):
     with pytest.raises(UsageError) as caught:
@@ -117,3 +124,21 @@ def test_apply_gives_the_same_bytes_in_a_process_with_another_hash_seed(conv_net
     here = [recipe.apply(recipe.get(name), conv_net, conv_net_images[:8]).model for name in recipe.names()]
     assert child.strip() == str([hashlib.sha256(model).hexdigest() for model in here])
     assert len(set(here)) == len(recipe.names()) - 1  # f32 and bf16 share one file
+
+
+def test_without_vnni_replaces_only_what_the_recipe_says():
+    full = recipe.get("openvino-int8")
+    reduced = full.without_vnni()
+    assert (full.needs_vnni, reduced.needs_vnni) == (True, False)
+    assert reduced.parameters == dataclasses.replace(full.parameters, overflow_fix="enable")
+    assert reduced.without_vnni() == reduced
+    plain = recipe.get("onnxruntime-int8")
+    assert plain.without_vnni() == plain
+
+
+def test_prepared_model_computes_the_same_and_is_what_was_quantized(stream_net, stream_images):
+    chosen, model = recipe.get("onnxruntime-int8-equalised"), stream_net(spread=3)
+    made = recipe.apply(chosen, model, stream_images)
+    assert made.source == recipe.prepared(chosen, model, stream_images) != model
+    proto, source = graph.load(model), graph.load(made.source)
+    np.testing.assert_array_equal(observe.logits(source, stream_images), observe.logits(proto, stream_images))
