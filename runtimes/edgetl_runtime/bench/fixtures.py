@@ -133,7 +133,7 @@ class Fixtures:
         target, data, settings = self._target(bundle, options)
         count = int(options.pop("rounds", self.config.getoption("--edgetl-rounds")))
         _refuse_unknown(options)
-        key = (target.facts.file_sha256, target.facts.variant, str(data), count, settings)
+        key = (target.facts.file_sha256, target.facts.variant, target.slower_pct, str(data), count, settings)
         if key not in self._records:
             self._records[key] = measuring.bench(target, data=data, rounds=count, settings=settings)
             self.lines.append(_line(self._records[key]))
