@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 VERIFY_TIMEOUT_S = 300
 # a fresh interpreter in which the host's packages cannot be imported: what passes here passes on a device
-FRESH = (
-    "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'timm', 'onnx', 'nncf', 'edgetl')));"
+BLOCK_HOST = (
+    "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'timm', 'onnx', 'nncf', 'edgetl')))\n"
+)
+FRESH = BLOCK_HOST + (
     "from edgetl_runtime.__main__ import main; sys.argv = ['edgetl-runtime', *sys.argv[1:]]; sys.exit(main())"
 )
 

@@ -20,6 +20,7 @@ from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.ledger import ledger_path, next_sequence
+from edgetl.deploy.memory import memory_mb
 from edgetl.deploy.plan import narrowed, plan
 from edgetl.deploy.request import DeployConfig, Deployment
 from edgetl.metrics import escape_statement, flips
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 FLOAT = LoadOptions(precision="f32")
 TIMING_IMAGES = 32
+MEMORY_IMAGES = 4
 BUSY_SHARE = 0.05  # of the cores; more than this by others disturbs a p99
 
 
@@ -174,7 +176,20 @@ class Deploying:
         with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
             measured = measure_candidates(self.run, accurate, encoded, advance)
         judged = [dataclasses.replace(c, why=too_slow(self.contract, c.latency or {})) for c in measured]
-        return judged + room.one_per_model([c for c in tried if not c.accepted])
+        return self._hold_memory(judged) + room.one_per_model([c for c in tried if not c.accepted])
+
+    def _hold_memory(self, timed: list[Candidate]) -> list[Candidate]:
+        """Where memory is bounded, measure it of each candidate left, so that the choice falls on one that fits."""
+        if self.contract.max_memory_mb is None:
+            return timed
+        images = [s.path for s in self.samples["val"][:MEMORY_IMAGES]]
+        found = []
+        for c in timed:
+            needed = memory_mb(c, self.run.preprocess, images) if c.accepted else None
+            found.append(
+                dataclasses.replace(c, why=(*c.why, *too_large(self.contract, size_bytes=0, memory_mb=needed)))
+            )
+        return found
 
     def _choose(self, ranked: list[Candidate], tried: list[Candidate]) -> Candidate:
         wanted = [c for c in ranked if self.config.precision in (None, c.precision)]

@@ -1,0 +1,34 @@
+"""Memory of a candidate is that of a fresh process with the runtime alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgetl.deploy.candidates import Candidate
+from edgetl.deploy.memory import memory_mb
+from edgetl_runtime.errors import BackendError
+from edgetl_runtime.manifest import Requires, VariantOptions
+from edgetl_runtime.preprocess import PreprocessSpec
+from edgetl_runtime.tasks.classification import Thresholds
+
+SPEC = PreprocessSpec(width_px=16, height_px=16)
+
+
+def candidate(model):
+    return Candidate(
+        id="onnxruntime-f32-t1", backend="onnxruntime", precision="f32", model=model,
+        options=VariantOptions(threads=1), requires=Requires(), evidence={}, temperature=1.0, val={}, drop_pp=0.0,
+        thresholds=Thresholds(nok_at=0.5, ok_below=0.5), flips=0,
+    )  # fmt: skip
+
+
+def test_memory_is_that_of_the_runtime_alone(tiny_onnx, blob_parts):
+    images = sorted((blob_parts / "good").iterdir())[:2]
+    needed = memory_mb(candidate(tiny_onnx()), SPEC, images)
+    assert 20 < needed < 200  # a process with torch needs several hundred
+
+
+def test_a_model_that_does_not_load_is_one_sentence(blob_parts):
+    images = sorted((blob_parts / "good").iterdir())[:1]
+    with pytest.raises(BackendError, match="onnxruntime-f32-t1 in a fresh process must be able to decide; got "):
+        memory_mb(candidate(b"no model"), SPEC, images)
