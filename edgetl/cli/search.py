@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--force", action="store_true", help="replace an earlier search")
     option = option_adder(parser.add_argument_group("where it will run"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
-    option("--threads", type=_numbers, metavar="N,…", help="default one, and all that the target may use")
+    option("--threads", type=numbers, metavar="N,…", help="default one, and all that the target may use")
     add_grid_options(parser)
     add_training_options(parser)
     add_contract_options(parser)
@@ -46,21 +46,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_grid_options(parser: argparse.ArgumentParser) -> None:
     """Declare the grid; every option takes values with commas between them."""
     option = option_adder(parser.add_argument_group("the grid, values with commas between them"))
-    option("--backbones", type=_words, metavar="NAME,…", help="see 'edgetl backbones'; default that of the training")
-    option("--image-sizes", type=_numbers, metavar="PX,…", help="sides of the square input; default the backbone's own")
-    option("--precisions", type=_words, metavar="NAME,…", help="default all of the target")
-    option("--backends", type=_words, metavar="NAME,…", help="default all of the target")
+    option("--backbones", type=names, metavar="NAME,…", help="see 'edgetl backbones'; default that of the training")
+    option("--image-sizes", type=numbers, metavar="PX,…", help="sides of the square input; default the backbone's own")
+    option("--precisions", type=names, metavar="NAME,…", help="default all of the target")
+    option("--backends", type=names, metavar="NAME,…", help="default all of the target")
     option("--slice-images", type=int, help="training images to rank networks on before fine-tuning; default 300")
     option("--slice-margin-pp", type=float, help="how far below the best a network may be there; default 10")
     option("--max-gap-pp", type=float, help="how far below the most accurate float network to go; default 2")
 
 
-def _words(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """Read words with commas between them."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in _words(text))
+def numbers(text: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them."""
+    return tuple(int(word) for word in names(text))
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:

@@ -1,0 +1,87 @@
+"""search from outside: mistakes before any work, its table, and deploy --search that ships what was found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from edgetl.cli import search
+from edgetl.run import RunFolder
+from edgetl.search.pipeline import Searching
+from edgetl_runtime.bundle import open_bundle
+
+GRID = ("--backends", "onnxruntime", "--precisions", "f32", "--max-gap-pp", 50)
+LOOSE = ("--max-drop-pp", 50, "--max-flips-pct", 50)
+
+
+@pytest.fixture
+def run_of(deployed, tmp_path):
+    return shutil.copytree(deployed.run, tmp_path / "part")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--target", "jetsen"), "target must be a known device; got 'jetsen'"),
+        (("--backends", "openvion"), "--backends must be of the target's"),
+        (("--image-sizes", "64"), "--backbones and --image-sizes must be used with DATA; got finished runs"),
+        (("--threads", "0"), "--threads must be at least 1; got 0"),
+        (("--threads", "two"), "invalid numbers value: 'two'"),
+        (("--max-gap-pp", "-1"), "--max-gap-pp must be 0 or above; got -1.0"),
+        (("--max-escapes-of", "x"), "--max-escapes-of must be of the form CLASS=N; got 'x'"),
+        (("--resume",), "--resume must be used on a search that was started"),
+    ],
+)
+def test_mistake_is_refused_before_any_work(options, words, run_of, edgetl, tmp_path, monkeypatch):
+    monkeypatch.setattr(Searching, "search", lambda _self: pytest.fail("worked"))
+    answer = edgetl("search", run_of, "--out", tmp_path / "out", *options)
+    assert (answer.exit, answer.result["error"]["type"]) == (2, "UsageError")
+    assert words in answer.result["error"]["message"]
+
+
+def test_what_is_there_is_not_replaced(run_of, edgetl, tmp_path):
+    for options, words in (((), "a new folder; got an existing one"), (("--force",), "a search, to be replaced")):
+        answer = edgetl("search", run_of, "--out", run_of, *options)
+        assert answer.exit == 2
+        assert words in answer.result["error"]["message"]
+    assert RunFolder(run_of).read().image_px == 64
+    mixed = edgetl("search", run_of, tmp_path, "--out", tmp_path / "out")
+    assert "DATA|RUN must be one data set, or finished runs only" in mixed.result["error"]["message"]
+
+
+def test_search_without_hardware_chooses_by_accuracy_and_says_so(run_of, edgetl, tmp_path):
+    out = tmp_path / "out"
+    answer = edgetl("search", run_of, "--out", out, "--target", "ipc-onnxruntime", *GRID, *LOOSE)
+    assert answer.exit == 0, answer
+    result = answer.result
+    assert (result["schema"], result["chosen"], result["front"]) == ("edgetl.search/1", "part/onnxruntime-f32", [])
+    assert result["points"][0]["measured_on"] == "not measured on hardware"
+    assert json.loads((out / "search.json").read_text())["chosen"] == result["chosen"]
+    text = search.show(result)
+    assert "chosen: part/onnxruntime-f32, latency not measured on hardware" in text
+    assert text.splitlines()[-1].startswith("ship it, with one look at test: edgetl deploy ")
+    assert RunFolder(run_of).read().test_looks == 2  # as before: test was not looked at
+
+
+def test_nothing_within_the_contract_is_exit_3_with_every_candidate(run_of, edgetl, tmp_path):
+    out = tmp_path / "out"
+    tight = (*GRID, "--max-size-mb", 0.1)
+    answer = edgetl("search", run_of, "--out", out, "--target", "ipc-onnxruntime", *tight)
+    assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
+    assert "part/onnxruntime-f32: model file 13." in answer.result["error"]["message"]
+    assert [c["id"] for c in answer.result["error"]["candidates"]] == ["part/onnxruntime-f32"]
+    assert "none" in (out / "report.html").read_text()
+
+
+def test_deploy_search_ships_the_chosen_variant_under_the_runs_own_line(run_of, edgetl, tmp_path):
+    out = tmp_path / "x.edgetl"
+    options = ("--target", "ipc-onnxruntime", *GRID, *LOOSE, "--search")
+    answer = edgetl("deploy", run_of, "--out", out, *options)
+    assert answer.exit == 0, answer
+    assert answer.result["chosen"] == "onnxruntime-f32"
+    with open_bundle(out) as bundle:
+        assert (bundle.manifest.chosen, bundle.manifest.line) == ("onnxruntime-f32", "part")
+    kept = json.loads((run_of / "search" / "ipc-onnxruntime" / "search.json").read_text())
+    assert kept["chosen"] == "part/onnxruntime-f32"
