@@ -142,3 +142,10 @@ def test_prepared_model_computes_the_same_and_is_what_was_quantized(stream_net, 
     assert made.source == recipe.prepared(chosen, model, stream_images) != model
     proto, source = graph.load(model), graph.load(made.source)
     np.testing.assert_array_equal(observe.logits(source, stream_images), observe.logits(proto, stream_images))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-int8", "openvino-int8", "tensorrt-int8-equalised"])
+def test_apply_says_in_one_sentence_that_an_operator_is_not_supported(name, tiny_onnx):
+    images = np.zeros((4, 16, 16, 3), np.uint8)
+    with pytest.raises(QuantizeError, match=r"the model for [a-z_]+ must be one it can quantize; got .*"):
+        recipe.apply(recipe.get(name), tiny_onnx(domain="org.unknown"), images)
