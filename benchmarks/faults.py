@@ -1,9 +1,6 @@
-"""Cuts installing off wherever it can be cut off, and says what was found: `make test-faults` runs all of it.
+"""Changes of a device, and the promises that must hold wherever they are cut off.
 
-    python benchmarks/faults.py --all     every crash state, every kill point under strace, every flipped bit
-    python benchmarks/faults.py           the part that the test suite runs, with its counts
-
-The scenarios and the invariants are used by the tests too.
+Used by the tests of installing and by `all_faults.py`, which `make test-faults` runs.
 """
 
 from __future__ import annotations
@@ -110,6 +107,7 @@ class Kit:
         bundles: Name → file: old, new, third, wrong.
         answers: Manifest digest → scores of the first golden image.
         starts: Name → tree of a device before a scenario.
+        floors: Name → its sequence floor.
     """
 
     folder: Path
@@ -118,6 +116,7 @@ class Kit:
     bundles: dict[str, Path]
     answers: dict[str, tuple[float, ...]]
     starts: dict[str, Tree]
+    floors: dict[str, int]
 
 
 def answer(bundle_path: Path) -> tuple[str, tuple[float, ...]]:
@@ -135,7 +134,7 @@ def make_kit(folder: Path) -> Kit:
         for number, name in enumerate(("old", "new", "third", "wrong"), start=1)
     }
     kit = Kit(
-        folder=folder, key=key, next_key=next_key, bundles=bundles, starts={},
+        folder=folder, key=key, next_key=next_key, bundles=bundles, starts={}, floors={},
         answers=dict(answer(path) for path in bundles.values()),
     )  # fmt: skip
     device = Device(folder / "device", disk=QuickDisk(), who="tests")
@@ -145,6 +144,7 @@ def make_kit(folder: Path) -> Kit:
 
     def keep(name: str) -> None:
         kit.starts[name] = read_tree(device.root)
+        kit.floors[name] = device.state.floor
 
     keep("empty")
     installer.install(bundles["old"])
@@ -243,7 +243,7 @@ def violations(kit: Kit, scenario: Scenario, root: Path, *, finished: bool, retr
         finished: The change had returned: its result must be there.
         retry: Install a bundle afterwards, as a plain retry does, and commit it.
     """
-    floor = _floor(kit, scenario.start)
+    floor = kit.floors[scenario.start]
     device = Device(root, disk=QuickDisk(), who="tests")
     yield from _unrecovered_faults(device, finished=finished)
     try:
@@ -278,10 +278,6 @@ def _unrecovered_faults(device: Device, *, finished: bool) -> Iterator[str]:
     state, last = device.states.read(), device.log.last()
     if finished and state is not None and state.events and (last or {}).get("number") != state.events[-1].number:
         yield "P12: what was reported as done is not in the log"
-
-
-def _floor(kit: Kit, start: str) -> int:
-    return {"empty": 0, "first trial": 0, "old": 1, "trial": 1, "new": 2, "third trial": 2}[start]
 
 
 def _sha(kit: Kit, name: str) -> str:

@@ -43,6 +43,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def show(result: Mapping[str, Any]) -> str:
     """Return where things are, and how to check them."""
     lines = [f"{result['folder']}: every member, as signed"]
-    check = f"model_signing verify key {result['folder']} --public-key KEY.pub --signature"
+    check = f"model_signing verify key {result['folder']} --public_key KEY.pub --signature"
     lines += [f"{check} {path}" for path in result["signatures"]]
     return "\n".join(lines)

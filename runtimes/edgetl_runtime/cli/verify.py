@@ -97,9 +97,11 @@ def _installed(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_installed(result: Mapping[str, Any]) -> str:
-    lines = [f"{g['name']}: {g['fault'] or 'every byte as signed' * g['signed'] or 'every byte as installed, unsigned'}"
-             for g in result["generations"]]  # fmt: skip
-    return "\n".join([*lines, f"INCONSISTENT: {result['inconsistent']}"] if result["inconsistent"] else lines)
+    whole = {True: "every byte as signed", False: "every byte as installed, unsigned"}
+    lines = [f"{entry['name']}: {entry['fault'] or whole[entry['signed']]}" for entry in result["generations"]]
+    if result["inconsistent"]:
+        lines.append(f"INCONSISTENT: {result['inconsistent']}")
+    return "\n".join(lines) or "nothing is installed"
 
 
 def show(result: Mapping[str, Any]) -> str:

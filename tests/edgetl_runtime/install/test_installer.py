@@ -270,7 +270,7 @@ class _DyingDisk(QuickDisk):
         return super().__getattribute__(name)
 
 
-@pytest.mark.parametrize("scenario", (faults.SCENARIOS[1], faults.SCENARIOS[3]), ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [faults.SCENARIOS[1], faults.SCENARIOS[3]], ids=lambda scenario: scenario.name)
 def test_a_killed_process_leaves_nothing_to_clean(scenario, kit, tmp_path):
     """F01, F02 with real processes: killed before each of its steps."""
     steps = len(faults.record(kit, scenario, tmp_path))

@@ -82,7 +82,7 @@ def test_recovery_may_itself_be_cut_off(kit, tmp_path):
     scenario = SCENARIOS["end a trial"]
     count = 0
     for tree, steps in faults.recovery_steps(kit, scenario, tmp_path):
-        kit.starts["cut"] = tree
+        kit.starts["cut"], kit.floors["cut"] = tree, kit.floors[scenario.start]
         again = dataclasses.replace(scenario, start="cut", at_end=None)
         for index, (_, left) in enumerate(faults.crash_states(tree, steps)):
             if index % 9 == 0:
@@ -186,7 +186,7 @@ def test_a_newer_state_is_refused_and_nothing_changes(device_at):
     for path in device.states.paths:
         newer = json.loads(path.read_bytes().partition(b"\n")[2]) | {"schema_version": 2, "more": 1}
         body = (json.dumps(newer) + "\n").encode()
-        path.write_bytes(faults.digest({}).encode()[:0] + _checksum(body) + b"\n" + body)
+        path.write_bytes(_checksum(body) + b"\n" + body)
     before = digest(read_tree(device.root))
     with pytest.raises(InstallError, match="of version 1 or older; got 2"), device.locked("RECOVER"):
         pass

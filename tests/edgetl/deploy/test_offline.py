@@ -1,0 +1,58 @@
+"""A folder for a stick; its script refuses what was altered or made for another machine, without a network."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from edgetl.deploy import offline
+from edgetl.deploy.signing import new_key, sign_bundle
+from edgetl_runtime.errors import UsageError
+
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+@pytest.fixture
+def package(tiny_bundle, tmp_path, monkeypatch):
+    """A package whose wheels are not downloaded: the whole way is `make test-offline`."""
+    bundle = tiny_bundle()
+    sign_bundle(bundle, (new_key(tmp_path / "line.key"),))
+    monkeypatch.setattr(offline, "_wheels", lambda wheels, *_, **__: (wheels / "pip-1.whl").write_bytes(b"x"))
+    offline.write_package(bundle, tmp_path / "stick", python=PYTHON, arch=platform.machine())
+    return tmp_path / "stick"
+
+
+def run(package):
+    prefix = package.parent / "prefix"
+    done = subprocess.run(["sh", package / "install.sh", prefix], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_write_package_lists_every_file_and_refuses_what_exists(package, tiny_bundle):
+    listed = {line.split("  ")[1] for line in (package / "SHA256SUMS").read_text().splitlines()}
+    assert listed == {"bundle.edgetl", "install.sh", "wheels/pip-1.whl"}
+    with pytest.raises(UsageError, match="a new folder"):
+        offline.write_package(package / "bundle.edgetl", package, python=PYTHON, arch="x86_64")
+    with pytest.raises(UsageError, match="must be signed"):
+        offline.write_package(tiny_bundle(), package / "other", python=PYTHON, arch="x86_64")
+    assert not (package / "other").exists()
+
+
+def test_the_script_refuses_an_altered_stick(package):
+    (package / "bundle.edgetl").write_bytes(b"x")
+    code, words = run(package)
+    assert code != 0
+    assert "bundle.edgetl" in words
+    assert not (package.parent / "prefix").exists()
+
+
+def test_the_script_refuses_another_machine(tiny_bundle, package):
+    shutil.rmtree(package)
+    offline.write_package(tiny_bundle(), package, python="3.9", arch="aarch64", allow_unsigned=True)
+    code, words = run(package)
+    assert code != 0
+    assert "this package is for Python 3.9 on aarch64; this is Python" in words
