@@ -78,6 +78,13 @@ def test_climb_keeps_layers_in_float_until_no_decision_changes(climber, tmp_path
     json.dumps(found.to_mapping())
 
 
+def test_climb_ends_at_rung_0_where_the_float_model_itself_misses_the_contract(climber, monkeypatch):
+    one = climber(Contract(max_drop_pp=0, max_flips_pct=0))
+    monkeypatch.setitem(one.reference.val, "escapes", 48)
+    monkeypatch.setattr(one, "contract", Contract(max_drop_pp=0, max_flips_pct=0, max_escapes=0))
+    assert [step["rung"] for step in one.climb(planned())[0].evidence["steps"]] == [0]
+
+
 def test_sensitivity_is_measured_once_and_kept_in_the_run(climber, tmp_path):
     one = climber(NOTHING_MAY_CHANGE)
     recipe = recipes.get("onnxruntime-int8-mixed")
