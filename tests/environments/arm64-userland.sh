@@ -3,7 +3,7 @@
 # Raspberry Pi without the board. Needs root and: apt-get install debootstrap qemu-user-static openssh-client
 #
 #   arm64-userland.sh make ROOT            build it (debootstrap, some minutes); nothing to do if it is there
-#   arm64-userland.sh run ROOT COMMAND…    run a command in it, with /proc and /dev of its own
+#   arm64-userland.sh run ROOT COMMAND…    run a command in it, with /proc, /dev and /sys
 #   arm64-userland.sh off                  forget the interpreter that `make` and `run` registered
 set -euo pipefail
 
@@ -46,6 +46,7 @@ run_inside() {
     root=$1; shift
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
+    mount --rbind /sys "$root/sys"  # libraries count the cores there
     # qemu shows the cores of the machine below; the station must see those it computes on
     if [ -e "$root/etc/edgetl-cpuinfo" ]; then mount --bind "$root/etc/edgetl-cpuinfo" "$root/proc/cpuinfo"; fi
     exec chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \

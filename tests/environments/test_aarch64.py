@@ -6,6 +6,7 @@ bundle to prove as well, EDGETL_AARCH64_RECORD a file for the figures.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -34,6 +35,7 @@ ASKED = os.environ.get("EDGETL_AARCH64") == "1"
 # glibc 2.35 of JetPack 6 (Ubuntu 22.04); JetPack 7 has a newer one
 PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in (17, 26, 27, 28, 31, 34, 35)] + ["manylinux2014_aarch64"]
 STATION = "/opt/edgetl/bin/"
+RUNTIME = [STATION + "python", "-m", "edgetl_runtime"]
 # what the cores that qemu computes on have, as an Orin's kernel would list it
 CPUINFO = "".join(
     f"processor\t: {core}\nFeatures\t: fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp asimddp\n"
@@ -105,20 +107,24 @@ def test_a_package_without_a_wheel_fails_the_check(wheel: Path, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def userland(request: pytest.FixtureRequest, wheel: Path, record: dict[str, Any]) -> Iterator[Path]:
-    """The root of the userland, with the runtime installed in a virtual environment by the userland's own pip."""
+    """The root of the userland, with the runtime and its wheels for Arm in a virtual environment of its own."""
     kept = os.environ.get("EDGETL_AARCH64_ROOT") or str(request.config.cache.mkdir("aarch64") / "bookworm")
     root = Path(kept)
     run(SCRIPT, "make", root)
     (root / "etc" / "edgetl-cpuinfo").write_text(CPUINFO, encoding="utf-8")
-    wheels = root / "wheels"
-    shutil.rmtree(wheels, ignore_errors=True)
-    wheels.mkdir()
-    pins = RUNTIMES / "constraints.txt"
-    pip("download", "--quiet", "--dest", wheels, *for_arm("3.11"), "-c", pins, f"{wheel}[onnxruntime]")
     started = time.monotonic()
-    run(SCRIPT, "run", root, "python3", "-m", "venv", "--clear", "/opt/edgetl")
-    install = [STATION + "python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", "/wheels"]
-    run(SCRIPT, "run", root, *install, "edgetl-runtime[onnxruntime]")
+    place = root / STATION[1:]
+    if not (place / "python").is_symlink():
+        run(SCRIPT, "run", root, "python3", "-m", "venv", "--without-pip", place.parent.relative_to(root).as_posix())
+    packages = place.parent / "lib" / "python3.11" / "site-packages"
+    pins = RUNTIMES / "constraints.txt"
+    stamp = packages / f"{hashlib.sha256(wheel.read_bytes() + pins.read_bytes()).hexdigest()[:16]}.installed"
+    if not stamp.exists():
+        shutil.rmtree(packages, ignore_errors=True)
+        options = ["--quiet", "--no-compile", "--target", packages, "-c", pins]
+        # this machine's pip unpacks the Arm wheels; the userland's own would do the same, emulated, in minutes
+        pip("install", *options, *for_arm("3.11"), f"{wheel}[onnxruntime]")
+        stamp.touch()
     record["install_s"] = round(time.monotonic() - started)
     yield root
     run(SCRIPT, "off")
@@ -135,7 +141,7 @@ def inside(userland: Path) -> Callable[..., tuple[int, dict[str, Any]]]:
                 shutil.copy(argument, userland / "tmp" / argument.name)
                 argument = f"/tmp/{argument.name}"
             words.append(argument)
-        done = run(SCRIPT, "run", userland, STATION + "edgetl-runtime", *words, "--json", check=False)
+        done = run(SCRIPT, "run", userland, *RUNTIME, *words, "--json", check=False)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout)
 
@@ -259,7 +265,7 @@ def test_the_transport_works_against_an_arm_sshd(sshd, bundle: Path, record: dic
         assert remote.run(["uname", "-m"], limit_s=60).stdout == "aarch64\n"
         copied = send(remote, bundle, "incoming/tiny.edgetl")
         assert copied.size_bytes == bundle.stat().st_size
-        verify = [STATION + "edgetl-runtime", "verify", "incoming/tiny.edgetl", "--json"]
+        verify = [*RUNTIME, "verify", "incoming/tiny.edgetl", "--json"]
         done = remote.run(verify, limit_s=300)
         assert json.loads(done.stdout)["variants"][0]["ok"] is True
         record["transport"] = {"copied_bytes": copied.size_bytes, "verify_over_ssh_s": round(done.seconds)}
