@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '$(NEW_ENOUGH)' 2
 # threads that spin while they wait slow each other down on few cores
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install lint test test-catalogue test-aarch64 demo clean distclean
+.PHONY: help install lint test test-faults interop test-catalogue test-aarch64 demo clean distclean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -51,6 +51,12 @@ test-catalogue: install ## export every backbone of the catalogue, prove parity,
 
 test-aarch64: install ## install and prove the runtime in an emulated 64-bit Arm userland (slow, needs root)
 	EDGETL_AARCH64=1 $(BIN)/pytest tests/environments/test_aarch64.py
+
+test-faults: install ## cut installing off everywhere, flip every bit, fuzz the reader (slow; recorded)
+	$(BIN)/python benchmarks/all_faults.py
+
+interop: install ## model-signing verifies our signatures and we verify its; makes its own environment once
+	$(BIN)/python benchmarks/model_signing.py $(if $(wildcard .pytest_cache/model-signing/bin/python),,--create)
 
 demo: install ## the whole way on real solar-cell images; results in quickstart/, replaced when repeated
 	$(BIN)/edgetl quickstart --out quickstart --force

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from edgetl.__main__ import main
+from edgetl import __version__
+from edgetl.cli import COMMANDS
 from edgetl.cli.deliver import delivery_lines
+from edgetl_runtime.cli import driver
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def call(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
-        code = main([*words, "--json"])
+        code = driver.run("edgetl", COMMANDS, [*words, "--json"], version=__version__)
         return code, json.loads(capsys.readouterr().out)
 
     return run

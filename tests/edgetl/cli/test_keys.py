@@ -7,8 +7,10 @@ import stat
 
 import pytest
 
-from edgetl.__main__ import main
+from edgetl import __version__
+from edgetl.cli import COMMANDS
 from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.cli import driver
 from edgetl_runtime.signature import TrustedKey
 
 
@@ -17,7 +19,7 @@ def call(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
-        code = main(["keys", *words, "--json"])
+        code = driver.run("edgetl", COMMANDS, ["keys", *words, "--json"], version=__version__)
         return code, json.loads(capsys.readouterr().out)
 
     return run

@@ -29,7 +29,7 @@ def package(tiny_bundle, tmp_path, monkeypatch):
 def run(package):
     prefix = package.parent / "prefix"
     done = subprocess.run(["sh", package / "install.sh", prefix], capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_write_package_lists_every_file_and_refuses_what_exists(package, tiny_bundle):
