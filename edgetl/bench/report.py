@@ -32,7 +32,8 @@ def figures(records: Sequence[Record], comparison: Comparison | None = None) -> 
     found["rounds"] = plots.over_rounds(newest)
     if (front := plots.front(records)) is not None:
         found["pareto"] = front
-    long = [one for one in history.series(records) if len(one.p50_ms) > 1]
+    # A and B of a comparison are no history
+    long = [] if comparison is not None else [one for one in history.series(records) if len(one.p50_ms) > 1]
     found |= {f"trend-{index}": plots.trend(one) for index, one in enumerate(long)}
     return found
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["PASS", "REGRESSED", "IMPROVED", "INCONCLUSIVE"]
 BOOTSTRAP_SAMPLES = 2000
+PERMUTATIONS = 499
 CONFIDENCE = 0.95
 
 
@@ -234,7 +235,7 @@ def judge_unpaired(before: Sequence[float], after: Sequence[float], *, threshold
     )
 
 
-def change_points(series: Sequence[float], *, p_below: float = 0.01, min_size: int = 4, seed: int = 0) -> list[int]:
+def change_points(series: Sequence[float], *, p_below: float = 0.02, min_size: int = 4, seed: int = 0) -> list[int]:
     """Return where a series of records changes its level, as indices of the first value after each change.
 
     The split with the largest energy distance is tested by permutation, then both halves.
@@ -259,8 +260,8 @@ def _changes(
     if len(values) < 2 * min_size:
         return []
     at, height = _best_split(values, min_size)
-    permuted = [_best_split(rng.permutation(values), min_size)[1] for _ in range(199)]
-    p = (1 + sum(other >= height for other in permuted)) / 200
+    permuted = [_best_split(rng.permutation(values), min_size)[1] for _ in range(PERMUTATIONS)]
+    p = (1 + sum(other >= height for other in permuted)) / (1 + PERMUTATIONS)
     if height <= 0 or p >= p_below:
         return []
     left = _changes(values[:at], offset, p_below, min_size, rng)
