@@ -46,8 +46,8 @@ run_inside() {
     root=$1; shift
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
-    mount --rbind /sys "$root/sys"  # libraries count the cores there
-    # qemu shows the cores of the machine below; the station must see those it computes on
+    # qemu shows the cores of the machine below; the station must see those it computes on. No /sys: there it would find
+    # the other kind of core once more, and onnxruntime crash on the contradiction
     if [ -e "$root/etc/edgetl-cpuinfo" ]; then mount --bind "$root/etc/edgetl-cpuinfo" "$root/proc/cpuinfo"; fi
     exec chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
       OMP_NUM_THREADS=1 "$@"' bash "$root" "$@"
