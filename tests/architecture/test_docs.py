@@ -153,7 +153,7 @@ def test_the_link_check_sees_planted_violations(tmp_path):
         (".venv/bin/edgetl-runtime verify part.edgetl --json   # comment", None),
         ("X=1 edgetl-runtime predict part.edgetl \\\n   images/", None),
         ("edgetl nonsense", "edgetl has no command nonsense"),
-        ("edgetl-runtime verify", "the following arguments are required: BUNDLE"),
+        ("edgetl-runtime info", "the following arguments are required: BUNDLE"),
         ("edgetl-runtime verify a.edgetl --varaint x", "unrecognized arguments: --varaint x"),
     ],
 )

@@ -51,12 +51,14 @@ class Swap:
         target: Generation after.
         plan: How it was done.
         load_ms: Time to load and warm the new one.
+        done_s: Monotonic time of the change.
     """
 
     source: str | None
     target: str
     plan: Plan
     load_ms: float
+    done_s: float
 
 
 def plan(proof: dict[str, Any], *, free_mb: float | None = None) -> Plan:
@@ -282,8 +284,16 @@ class LiveSession:
             self._reopen()
             return
         self._enter(slot)
-        load_ms = 1000 * (time.monotonic() - start)
-        self.swaps.append(Swap(source=now.name if now else None, target=generation.name, plan=how, load_ms=load_ms))
+        done_s = time.monotonic()
+        self.swaps.append(
+            Swap(
+                source=now.name if now else None,
+                target=generation.name,
+                plan=how,
+                load_ms=1000 * (done_s - start),
+                done_s=done_s,
+            )
+        )
 
     def _prepared(self, generation: Generation, how: Plan) -> _Slot:
         warm = self._warm
