@@ -14,6 +14,8 @@ PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '$(NEW_ENOUGH)' 2
 # threads that spin while they wait slow each other down on few cores
 export OMP_WAIT_POLICY ?= PASSIVE
 
+
+.PHONY: bench bench-bundles bench-error-rates bench-gate bench-faithful bench-peers bench-station
 .PHONY: help install lint test test-faults interop test-catalogue test-aarch64 demo clean distclean
 
 help: ## say what can be made
@@ -60,6 +62,33 @@ interop: install ## model-signing verifies our signatures and we verify its; mak
 
 demo: install ## the whole way on real solar-cell images; results in quickstart/, replaced when repeated
 	$(BIN)/edgetl quickstart --out quickstart --force
+
+# the figures of benchmarks/README.md; RUN is a finished run, the bundles are made of it by bench-bundles
+RUN ?= quickstart/run
+BENCH := build/bench
+bench: bench-error-rates bench-gate bench-faithful bench-peers bench-station ## every benchmark of latency; RUN=folder; quiet machine, about half an hour
+
+bench-bundles: install ## the two bundles that the benchmarks measure, from RUN
+	@mkdir -p $(BENCH)
+	@test -f $(BENCH)/openvino.edgetl || $(BIN)/edgetl deploy "$(RUN)" --target ipc-openvino --precision int8 \
+	  --line benchmark --out $(BENCH)/openvino.edgetl
+	@test -f $(BENCH)/onnxruntime.edgetl || $(BIN)/edgetl deploy "$(RUN)" --target ipc-onnxruntime --precision int8 \
+	  --line benchmark --out $(BENCH)/onnxruntime.edgetl
+
+bench-error-rates: install ## how often a comparison is wrong, on a station made of a clock; 6 minutes
+	$(BIN)/python benchmarks/error_rates.py
+
+bench-gate: bench-bundles ## 20 comparisons of a bundle with itself, 10 with itself slowed; 10 minutes
+	$(BIN)/python benchmarks/regression_gate.py $(BENCH)/onnxruntime.edgetl $(BENCH)/openvino.edgetl
+
+bench-faithful: bench-bundles ## network latency against benchmark_app and MLPerf LoadGen; 2 minutes
+	$(BIN)/python benchmarks/faithful.py $(BENCH)/openvino.edgetl
+
+bench-peers: bench-bundles ## encoded image to class against peers; 3 minutes
+	$(BIN)/python benchmarks/peers.py "$(RUN)" $(BENCH)/openvino.edgetl $(BENCH)/onnxruntime.edgetl
+
+bench-station: bench-bundles ## neighbours, tails, starts; 2 minutes
+	$(BIN)/python benchmarks/station.py $(BENCH)/openvino.edgetl $(BENCH)/onnxruntime.edgetl
 
 clean: ## remove caches, build leftovers and the demo's results
 	rm -rf build dist runtimes/build runtimes/dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis
