@@ -25,7 +25,8 @@ def python_of(name: str) -> Path:
     peer = peers()[name]
     if not peer["packages"]:
         return Path(sys.executable)
-    key = hashlib.sha256(repr(peer).encode()).hexdigest()[:8]
+    made_of = [peer.get(k) for k in ("packages", "pip_options", "runtime", "borrows_torch")]
+    key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]
     folder = ENVIRONMENTS / f"{name}-{key}"
     python = folder / "bin" / "python"
     if not (folder / ".made").exists():
