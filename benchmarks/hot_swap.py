@@ -127,6 +127,7 @@ def main() -> int:
     parser.add_argument("--swaps", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=500.0)
     parser.add_argument("--variant")
+    parser.add_argument("--record", default="hot_swap", help="name of the record")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -142,7 +143,7 @@ def main() -> int:
         **found,
         "conditions": conditions(),
     }
-    path = write_record("hot_swap", record)
+    path = write_record(args.record, record)
     sys.stdout.write("".join(f"{key}: {value}\n" for key, value in record.items()) + f"recorded in {path}\n")
     return 1 if found["failed"] else 0
 

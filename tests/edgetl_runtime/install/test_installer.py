@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import multiprocessing
 import os
 import random
@@ -13,11 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import faults
+import onnx
 import pytest
 from crash_model import QuickDisk
 
 from edgetl.deploy import signing
 from edgetl.deploy.bundle_writer import write_bundle
+from edgetl_runtime import onnx_walk, session
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import (
     BundleError,
@@ -323,14 +324,30 @@ def test_a_power_mode_below_the_contracts_is_refused(tiny_parts, kit, device_at,
     assert_refused(device_at("old"), path, UnfitError, words)
 
 
-def test_models_with_external_data_and_pickles_are_refused_before_a_runtime(tiny_parts, kit, device_at, tmp_path):
+def _external(model: bytes, where: str) -> bytes:
+    """Let the weights of a model lie outside of it."""
+    made = onnx.load_from_string(model)
+    tensor = made.graph.initializer[2]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": where, "offset": "-1", "length": str(10**15)}.items():
+        tensor.external_data.add(key=key, value=value)
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("where", ["../../etc/passwd", "/etc/passwd", "*/_ORT_MEM_ADDR_/*", "weights.bin", "pickle"])
+def test_hostile_models_are_refused_before_a_runtime_sees_them(
+    where, tiny_parts, tiny_onnx, kit, device_at, tmp_path, monkeypatch
+):
+    """Even from a trusted hand: signed, every digest right."""
     fields, members = tiny_parts()
-    path = tmp_path / "hostile.edgetl"
-    write_bundle(path, dataclasses.replace(fields, sequence=2), members, keys=(kit.key,))
-    data = path.read_bytes()
-    device = device_at("empty")
-    pickled = data.replace(b"\x93NUMPY", b"\x80\x04NUMP", 1)
-    path.write_bytes(pickled)
-    with pytest.raises(BundleError):
-        install(device, path)
-    assert json.loads(device.states.paths[0].read_bytes().partition(b"\n")[2])["trial"] is None
+    hostile = b"\x80\x04\x95pickle" if where == "pickle" else _external(tiny_onnx(), where)
+    with monkeypatch.context() as careless:
+        careless.setattr(onnx_walk, "check", lambda *_, **__: None)
+        path = tmp_path / "hostile.edgetl"
+        signed = {**members, "models/float/model.onnx": hostile}
+        write_bundle(path, dataclasses.replace(fields, line="small", sequence=2), signed, keys=(kit.key,))
+    opened: list[str] = []
+    monkeypatch.setattr(session, "load", lambda *_, **__: opened.append("a runtime"))
+    assert_refused(device_at("old"), path, BundleError, r"model 'models/float/model\.onnx'")
+    assert opened == []
