@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="kept between calls")
     parser.add_argument("--minutes", type=float, default=9.0, help="stop after this; the next call goes on")
+    parser.add_argument("--target", default="local", help="device profile")
     parser.add_argument("--name", default="contracts", help="of the record")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def main() -> int:
     before, deadline = conditions(), time.monotonic() + 60 * args.minutes
     memory = Memory(args.work)
     memory.install()
-    benches = [Bench(args.work, run, memory) for run in args.runs]
+    benches = [Bench(args.work, run, args.target) for run in args.runs]
     rng = random.Random(args.seed)  # noqa: S311  (a benchmark's draws)
     outcomes = []
     for number in range(args.contracts):
@@ -83,7 +84,13 @@ def main() -> int:
         outcomes.append(json.loads(kept.read_text(encoding="utf-8")))
         sys.stdout.write(f"{number} {outcomes[-1]['run']}: {outcomes[-1]['outcome']}\n")
         sys.stdout.flush()
-    record = {"schema": "edgetl.bench.contracts/1", "command": sys.argv[1:], "seed": args.seed, "method": __doc__}
+    record = {
+        "schema": "edgetl.bench.contracts/1",
+        "target": args.target,
+        "command": sys.argv[1:],
+        "seed": args.seed,
+        "method": __doc__,
+    }
     record |= {"summary": summary(outcomes), "contracts": outcomes, "conditions": before}
     sys.stdout.write(json.dumps(record["summary"], indent=1) + "\n")
     write_record(args.name, record | {"command": ["benchmarks/contracts.py", *(r.parent.name for r in args.runs)]})
@@ -166,12 +173,12 @@ def essence(variants: Sequence[VariantManifest], manifest: Manifest) -> list[tup
 class Bench:
     """One run: deploys by any contract and judges the bundle from outside."""
 
-    def __init__(self, work: Path, source: Path, memory: Memory) -> None:
+    def __init__(self, work: Path, source: Path, target: str) -> None:
         self.name = source.resolve().parent.name if source.name == "run" else source.name
         folder = work / self.name
         if not folder.is_dir():
             shutil.copytree(source, folder)
-        self.folder, self.work, self.memory = RunFolder(folder), work, memory
+        self.folder, self.work, self.target = RunFolder(folder), work, target
         self.run = self.folder.read()
         with self.folder.split_csv.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -183,7 +190,9 @@ class Bench:
         out = self.work / f"{number:03}.edgetl"
         config = DeployConfig(line=self.name)
         run = self.folder.read()
-        deploying = pipeline.Deploying(self.folder, run, profiles.get("local"), config, contract, Progress(quiet=True))
+        deploying = pipeline.Deploying(
+            self.folder, run, profiles.get(self.target), config, contract, Progress(quiet=True)
+        )
         started = time.monotonic()
         try:
             done = deploying.deploy(out, replace=True)
