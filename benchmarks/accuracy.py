@@ -25,9 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="+", metavar="SUITE", help="name of a file in suites/, without .toml")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the runs here")
-    parser.add_argument(
-        "--seeds", nargs="+", type=int, help="only these seeds; others recorded before stay"
-    )
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these seeds; others recorded before stay")
     args = parser.parse_args()
     for name in args.suites:
         suite = tomllib.loads((HERE / "suites" / f"{name}.toml").read_text(encoding="utf-8"))

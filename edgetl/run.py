@@ -52,6 +52,7 @@ class Run:
         weights: Where the pretrained weights came from, and their licence.
         data: Path, digests, counts, licence and the images that were left out.
         config: The resolved configuration.
+        augment: The augmentation that was trained with, and how much of each part the images bear.
         versions: Of the packages that computed the run.
         conditions: The machine and how busy it was.
         test_looks: How often the test split was evaluated so far.
@@ -81,6 +82,7 @@ class Run:
     weights: dict[str, Any]
     data: dict[str, Any]
     config: dict[str, Any]
+    augment: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str]
     conditions: dict[str, Any]
     test_looks: int = 1

@@ -77,6 +77,17 @@ class FrozenTrunk:
         return output.contiguous(memory_format=torch.channels_last) if output.ndim == 4 else output
 
 
+def split_at_depth(modules: list[nn.Module], depth: float) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Divide modules in running order into frozen and learning ones; at least one learns.
+
+    Args:
+        modules: In running order.
+        depth: Share that learns, counted from the top, 0 to 1.
+    """
+    cut = len(modules) - max(1, round(depth * len(modules)))
+    return modules[:cut], modules[cut:]
+
+
 def _compile(module: nn.Module, size_px: tuple[int, int]) -> Any:  # noqa: ANN401  (openvino ships no types)
     import openvino
 

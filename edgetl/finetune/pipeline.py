@@ -21,13 +21,15 @@ from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import defect_classes, load_dataset
 from edgetl.data.split_file import check_split, write_split
 from edgetl.errors import RunError, TrainingError
-from edgetl.finetune.engine import FrozenTrunk, pick_device
+from edgetl.finetune.augment_fit import fit_augmentation
+from edgetl.finetune.engine import FrozenTrunk, pick_device, split_at_depth
 from edgetl.finetune.facts import conditions, data_facts
 from edgetl.finetune.features import cached_features, extract, feature_key
 from edgetl.finetune.head import Head, class_weights, fit_head, soft_targets
 from edgetl.finetune.interrupt import StopFlag, stop_on_signals
 from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
 from edgetl.finetune.preset import Preset, read_preset
+from edgetl.finetune.size import choose_size
 from edgetl.finetune.store import save_weights, write_predictions
 from edgetl.metrics import (
     balanced_accuracy,
@@ -39,7 +41,7 @@ from edgetl.metrics import (
 )
 from edgetl.run import Run, RunFolder
 from edgetl.versions import versions
-from edgetl_runtime.preprocess import PreprocessSpec, decode
+from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities
 
@@ -74,6 +76,7 @@ class Finetuning:
         self.seconds: dict[str, float] = {"features": 0.0, "head": 0.0, "finetune": 0.0, "total": 0.0}
         self.epochs: list[dict[str, Any]] = []
         self.load_before = os.getloadavg()[0]
+        self._features_trunk: FrozenTrunk | None = None
         self._finetuned: FrozenTrunk | None = None
 
     def run(self, stop: StopFlag) -> Run:
@@ -88,6 +91,8 @@ class Finetuning:
         self._build_model()
         self._open_folder()
         head = self._fit_baseline()
+        self._fit_augmentation(head)
+        self._features_trunk = None
         baseline_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         baseline_val = head.logits(self.val_features)
         kept_val, finetuned_val = baseline_val, None
@@ -146,7 +151,7 @@ class Finetuning:
             self.progress.note(f"left out as unusable: {len(self.data.bad)}; listed in the report")
         if self.data.ignored:
             self.progress.note(f"passed over: {self.data.ignored} files that are no images or lie in no class folder")
-        self.image_px = self._choose_size()
+        self.image_px = choose_size(self.spec, self.preset, config, self.data.split("train"))
         self.preprocess = PreprocessSpec(
             width_px=self.image_px,
             height_px=self.image_px,
@@ -157,23 +162,6 @@ class Finetuning:
         self.train = self._examples(self.data.split("train"), "train")
         self.val = self._examples(self.data.split("val"), "val")
         self.test = self._examples(self.data.split("test"), "test")
-
-    def _choose_size(self) -> int:
-        """Input size: as asked, else the backbone's own times the preset's factor, but no enlarging of the images."""
-        spec = self.spec
-        size = self.config.image_size
-        if size is None and not spec.fixed_size and self.preset.resolution > 1:
-            plain = PreprocessSpec(
-                width_px=spec.input_px, height_px=spec.input_px, bit_depth=self.config.bit_depth, decode_scale=1
-            )
-            some = self.data.split("train")[:32]
-            side = int(np.median([min(decode(s.path, plain).shape[:2]) for s in some]))
-            wanted = min(self.preset.resolution * spec.input_px, max(side, spec.input_px))
-            step = max(4, spec.step_px)
-            size = round(wanted / step) * step
-        size = size or spec.input_px
-        spec.check_size(size)
-        return size
 
     def _examples(self, samples: tuple[Sample, ...], name: str) -> Examples:
         with self.progress.stage(f"decode {name}") as advance:
@@ -205,12 +193,10 @@ class Finetuning:
     def _fit_baseline(self) -> Head:
         """Stage 1: features of the frozen backbone, a regularised head on them, put into the network."""
         started = time.monotonic()
-        self._features_trunk: FrozenTrunk | None = None
         train_features = self._features("train", self.train)
         self.val_features = self._features("val", self.val)
         # of test too, now: later the backbone is no longer the pretrained one that names them in the cache
         self.test_features = self._features("test", self.test)
-        self._features_trunk = None
         self.seconds["features"] = time.monotonic() - started
         started = time.monotonic()
         self.class_weights = class_weights(self.train.labels, len(self.data.classes))
@@ -241,13 +227,34 @@ class Finetuning:
     def _features(self, split: str, examples: Examples) -> NDArray[np.float32]:
         def compute() -> NDArray[np.float32]:
             with self.progress.stage(f"features of {split}") as advance:
-                if self._features_trunk is None:
-                    self._features_trunk = self._trunk([module for _, module in self.segments])
-                return extract(self._features_trunk, examples.images, progress=advance, stop=self.stop)
+                return extract(self._whole_trunk(), examples.images, progress=advance, stop=self.stop)
 
         images_key = cache_key(self.data.split(split), self.preprocess)  # type: ignore[arg-type]
         key = feature_key(images_key, self.weights["sha256"], self.spec.name, self.device.type)
         return cached_features(key, compute, n=len(examples.images))
+
+    def _whole_trunk(self) -> FrozenTrunk:
+        if self._features_trunk is None:
+            self._features_trunk = self._trunk([module for _, module in self.segments])
+        return self._features_trunk
+
+    def _fit_augmentation(self, head: Head) -> None:
+        """Weaken or leave out what these images do not bear; nothing is measured where nothing will be trained."""
+        self.augment, self.borne = AugmentConfig(**dict.fromkeys(self.config.no_augment, False)), ()
+        if not self.preset.phases:
+            return
+        with self.progress.stage("fit the augmentation"):
+
+            def logits_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+                features = extract(self._whole_trunk(), images, progress=lambda *_: None, stop=self.stop)
+                return head.logits(features)
+
+            self.augment, self.borne = fit_augmentation(
+                self.augment, self.val.images, self.val.labels, logits_of, seed=self.config.seed
+            )
+        for one in (b for b in self.borne if b.strength < 1):
+            how = f"weakened to {one.strength:.0%}" if one.strength else "left out"
+            self.progress.note(f"  augmentation {one.name}: {how}, the baseline keeps {one.kept_share:.0%} under it")
 
     def _finetune(self) -> NDArray[np.float32] | None:
         """Stage 2: unfreeze from the top, phase by phase; return the logits of validation, None where it diverged."""
@@ -263,7 +270,6 @@ class Finetuning:
         return logits if np.isfinite(logits).all() else None
 
     def _train_phases(self) -> None:
-        augment = AugmentConfig(**dict.fromkeys(self.config.no_augment, False))
         for index, phase in enumerate(self.preset.phases):
             depth = phase.depth_for(images=len(self.train.images), baseline=self.baseline_balanced)
             frozen, learning = split_at_depth([module for _, module in self.segments], depth)
@@ -276,7 +282,7 @@ class Finetuning:
                     val=self.val,
                     class_weights=self.class_weights,
                     preset=self.preset,
-                    augment=augment,
+                    augment=self.augment,
                     seed=self.config.seed,
                     folder=self.folder.checkpoints,
                     report=functools.partial(self._on_training, advance),
@@ -344,6 +350,7 @@ class Finetuning:
             weights=self.weights,
             data=data_facts(self.data, self.config),
             config=to_mapping(self.config),
+            augment={"fitted": to_mapping(self.augment), "borne": [to_mapping(one) for one in self.borne]},
             versions=versions(),
             conditions=conditions(self.device, self.load_before),
         )
@@ -372,17 +379,6 @@ class Finetuning:
             thresholds=thresholds,
             temperature=temperature,
         )
-
-
-def split_at_depth(modules: list[nn.Module], depth: float) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Divide modules in running order into frozen and learning ones; at least one learns.
-
-    Args:
-        modules: In running order.
-        depth: Share that learns, counted from the top, 0 to 1.
-    """
-    cut = len(modules) - max(1, round(depth * len(modules)))
-    return modules[:cut], modules[cut:]
 
 
 def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

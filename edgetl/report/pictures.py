@@ -134,10 +134,11 @@ def encoded(image: NDArray[np.uint8]) -> Picture:
 
 
 def previews(listing: Sequence[Listed], run: Run) -> list[Preview]:
-    """Return training images before and after preprocessing, and augmented as the run's configuration says."""
+    """Return training images before and after preprocessing, and augmented as they were in training."""
     from edgetl.data.augment import AugmentConfig
 
-    config = AugmentConfig(**dict.fromkeys(run.config.get("no_augment", ()), False))
+    switched_off: dict[str, Any] = dict.fromkeys(run.config.get("no_augment", ()), False)
+    config = AugmentConfig(**run.augment.get("fitted", switched_off))
     return [_preview(row, index, run, config) for index, row in enumerate(_one_per_class(listing, run))]
 
 

@@ -13,7 +13,8 @@ from edgetl import backbones
 from edgetl.backbones.build import build
 from edgetl.config import FinetuneConfig
 from edgetl.finetune.interrupt import StopFlag
-from edgetl.finetune.pipeline import Finetuning, split_at_depth
+from edgetl.finetune.engine import split_at_depth
+from edgetl.finetune.pipeline import Finetuning
 from edgetl.finetune.preset import Phase, Preset
 from edgetl.progress import Progress
 from edgetl.run import RunFolder
