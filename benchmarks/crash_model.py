@@ -13,13 +13,13 @@ import hashlib
 import itertools
 import os
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.install.disk import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 ALL_SUBSETS_UP_TO = 4  # pending names; beyond: prefixes, single ones, all but one, and a seeded sample
 SAMPLED = 12

@@ -109,11 +109,10 @@ def _bear(name: str, wish: AugmentConfig, kept_share: Callable[[AugmentConfig], 
     return Borne(name=name, strength=0.0, kept_share=share)
 
 
-def _numbers(name: str, config: AugmentConfig) -> dict[str, float]:
+def _numbers(name: str, config: AugmentConfig) -> dict[str, Any]:
     return {field: getattr(config, field) for field in STRENGTHS[name][1]}
 
 
 def _scaled(config: AugmentConfig, name: str, strength: float) -> AugmentConfig:
     numbers = {field: strength * value for field, value in _numbers(name, config).items()}
-    changes: dict[str, Any] = {name: strength > 0, **(numbers if strength else {})}
-    return dataclasses.replace(config, **changes)
+    return dataclasses.replace(config, **{name: strength > 0}, **(numbers if strength else {}))

@@ -21,7 +21,7 @@ from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import defect_classes, load_dataset
 from edgetl.data.split_file import check_split, write_split
 from edgetl.errors import RunError, TrainingError
-from edgetl.finetune.augment_fit import fit_augmentation
+from edgetl.finetune.augment_fit import Borne, fit_augmentation
 from edgetl.finetune.engine import FrozenTrunk, pick_device, split_at_depth
 from edgetl.finetune.facts import conditions, data_facts
 from edgetl.finetune.features import cached_features, extract, feature_key
@@ -240,7 +240,8 @@ class Finetuning:
 
     def _fit_augmentation(self, head: Head) -> None:
         """Weaken or leave out what these images do not bear; nothing is measured where nothing will be trained."""
-        self.augment, self.borne = AugmentConfig(**dict.fromkeys(self.config.no_augment, False)), ()
+        self.augment = AugmentConfig(**dict.fromkeys(self.config.no_augment, False))
+        self.borne: tuple[Borne, ...] = ()
         if not self.preset.phases:
             return
         with self.progress.stage("fit the augmentation"):

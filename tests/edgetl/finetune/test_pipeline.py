@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from edgetl import backbones
 from edgetl.backbones.build import build
 from edgetl.config import FinetuneConfig
-from edgetl.finetune.interrupt import StopFlag
 from edgetl.finetune.engine import split_at_depth
+from edgetl.finetune.interrupt import StopFlag
 from edgetl.finetune.pipeline import Finetuning
 from edgetl.finetune.preset import Phase, Preset
 from edgetl.progress import Progress
