@@ -46,7 +46,7 @@ lint: install ## ruff and mypy, strict; the runtime for the station's Python 3.1
 	$(BIN)/mypy -p edgetl_runtime --python-version 3.10
 
 test: lint ## lint, then all tests
-	$(BIN)/pytest --durations=10 --durations-min=5
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=5
 
 test-catalogue: install ## export every backbone of the catalogue, prove parity, compile it for NVIDIA (slow)
 	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py tests/contracts/test_nvidia.py

@@ -31,7 +31,8 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
     assert next(row for row in rows if row.startswith(deployed.result["chosen"])).endswith("chosen")
     assert "not measured on hardware" in text
     assert "confirmed on test (n = 12)" in text
-    assert str(deployed.bundle) in rows[-1]
+    assert str(deployed.bundle) in rows[-2]
+    assert rows[-1].startswith("unsigned")
 
 
 @pytest.mark.parametrize(
