@@ -33,7 +33,7 @@ def recover(device: Device, *, service_runs: bool) -> State:
         InstallError: The state was written by a newer edgetl-runtime; nothing was changed.
     """
     before = device.states.read()
-    state = before if before is not None else _without_state(device)
+    state = before if before is not None and not _outdated(device, before) else _without_state(device)
     for path in sorted(device.root.glob("*.tmp")):
         device.disk.remove(path)
     state = _finish(device, state, service_runs=service_runs)
@@ -44,6 +44,12 @@ def recover(device: Device, *, service_runs: bool) -> State:
     device.follow()
     device.sweep()
     return device.state
+
+
+def _outdated(device: Device, state: State) -> bool:
+    """Say whether the newer copy is lost: the log, which follows the state, knows of later events."""
+    last = device.log.last() if device.states.damaged else None
+    return last is not None and last["number"] > (state.events[-1].number if state.events else 0)
 
 
 def _finish(device: Device, state: State, *, service_runs: bool) -> State:
@@ -89,12 +95,12 @@ def _with_whole_generation(device: Device, state: State) -> State:
 
 
 def _without_state(device: Device) -> State:
-    """Derive the state from the log, else from the disk, where both copies are lost."""
+    """Derive the state from the log, else from the disk, where the newest copy is lost."""
     installed = device.installed()
     summary = device.log.last_summary()
     if not device.states.exists and summary is None and not installed:
         return State()
-    _log.error("both copies of the state are damaged or lost; deriving it")
+    _log.error("the newest copy of the state is damaged or lost; deriving it")
     if summary is not None:
         try:
             state = from_mapping(State, summary, where="the log", error=InstallError)

@@ -123,7 +123,8 @@ def test_apply_gives_the_same_bytes_in_a_process_with_another_hash_seed(conv_net
     ).stdout
     here = [recipe.apply(recipe.get(name), conv_net, conv_net_images[:8]).model for name in recipe.names()]
     assert child.strip() == str([hashlib.sha256(model).hexdigest() for model in here])
-    assert len(set(here)) == len(recipe.names()) - 1  # f32 and bf16 share one file
+    lowest = [model for name, model in zip(recipe.names(), here, strict=True) if recipe.get(name).file.rung == 0]
+    assert len(set(lowest)) == len(lowest) - 1  # f32 and bf16 share one file; higher rungs may change nothing
 
 
 def test_without_vnni_replaces_only_what_the_recipe_says():

@@ -7,7 +7,9 @@ from edgetl_runtime.errors import UsageError
 
 
 def test_names_are_the_files_of_the_folder():
-    assert algorithms.names() == ("as_is", "float16", "nncf_ptq", "ort_qdq", "symmetric_qdq")
+    assert algorithms.names() == (
+        "as_is", "float16", "nncf_ptq", "ort_qdq", "symmetric_qdq", "symmetric_qdq_f16",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", algorithms.names())
