@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 
 .PHONY: bench bench-bundles bench-error-rates bench-gate bench-faithful bench-peers bench-station
-.PHONY: help install lint test test-faults interop test-catalogue test-aarch64 demo clean distclean
+.PHONY: help install lint test test-host test-device test-faults interop test-catalogue test-aarch64 demo clean distclean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -45,8 +45,14 @@ lint: install ## ruff and mypy, strict; the runtime for the station's Python 3.1
 	$(BIN)/mypy
 	$(BIN)/mypy -p edgetl_runtime --python-version 3.10
 
-test: lint ## lint, then all tests
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=5
+test: lint ## lint, then all tests: the host's and the device's side by side
+	+$(MAKE) --no-print-directory --output-sync=target --jobs=2 test-host test-device
+
+test-host: install
+	$(BIN)/pytest --durations=10 --durations-min=5 tests/edgetl tests/architecture
+
+test-device: install
+	$(BIN)/pytest --durations=10 --durations-min=5 tests/edgetl_runtime tests/contracts tests/environments tests/examples
 
 test-catalogue: install ## export every backbone of the catalogue, prove parity, compile it for NVIDIA (slow)
 	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py tests/contracts/test_nvidia.py
