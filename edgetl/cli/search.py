@@ -164,7 +164,10 @@ def _networks(args: argparse.Namespace, config: SearchConfig) -> tuple[tuple[Net
         raise UsageError(
             "DATA|RUN", "one data set, or finished runs only", f"{other} among {len(sources)}", fix="drop it"
         )
+    from edgetl.data.load import list_source
+
     training = given_config(args, base={"data": str(sources[0])})
+    list_source(sources[0])  # before networks are timed, and before --out is made
     return networks(config, backbone=training.backbone), training
 
 

@@ -37,6 +37,17 @@ BitDepth = Literal[8, 10, 12, 14, 16]
 GOOD_CLASS = re.compile(r"ok|good|functional|free|pass|no[_\- ].*", re.IGNORECASE)
 
 
+def list_source(source: Path) -> Listing:
+    """List class folders or a CSV file without opening an image: what is wrong at first sight is said at once.
+
+    Raises:
+        DataError: There is nothing to read, or too few images or classes.
+    """
+    listing = list_csv(source) if source.suffix.lower() == ".csv" else list_folder(source)
+    check_classes(listing, listing.entries)
+    return listing
+
+
 def load_dataset(
     source: Path,
     *,
@@ -67,8 +78,7 @@ def load_dataset(
     for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not 0 < value < 1:
             raise UsageError(name, "between 0 and 1", str(value), fix=f"{name} = 0.2")
-    listing = list_csv(source) if source.suffix.lower() == ".csv" else list_folder(source)
-    check_classes(listing, listing.entries)  # before the long scan; once more after it
+    listing = list_source(source)  # classes are checked before the long scan, and once more after it
     entries, contents, bad = _usable(listing, bit_depth=bit_depth, skip_bad=skip_bad, progress=progress)
     check_classes(listing, entries)
     check_groups(listing, entries)

@@ -41,6 +41,12 @@ def test_mistake_is_refused_before_any_work(options, words, run_of, edgetl, tmp_
     assert words in answer.result["error"]["message"]
 
 
+def test_absent_data_is_said_before_any_work_and_leaves_nothing(edgetl, tmp_path):
+    answer = edgetl("search", tmp_path / "absent", "--out", tmp_path / "out", "--p99-ms", 5)
+    assert (answer.exit, answer.result["error"]["type"]) == (1, "DataError")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_there_is_not_replaced(run_of, edgetl, tmp_path):
     for options, words in (((), "a new folder; got an existing one"), (("--force",), "a search, to be replaced")):
         answer = edgetl("search", run_of, "--out", run_of, *options)
