@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 
 .PHONY: bench bench-bundles bench-error-rates bench-gate bench-faithful bench-peers bench-station
-.PHONY: help install lint test test-host test-device test-faults interop test-catalogue test-aarch64 demo clean distclean
+.PHONY: help install lint test test-faults interop test-catalogue test-aarch64 demo clean distclean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -45,14 +45,18 @@ lint: install ## ruff and mypy, strict; the runtime for the station's Python 3.1
 	$(BIN)/mypy
 	$(BIN)/mypy -p edgetl_runtime --python-version 3.10
 
-test: lint ## lint, then all tests: the host's and the device's side by side
-	+$(MAKE) --no-print-directory --output-sync=target --jobs=2 test-host test-device
+# parts of the suite, two at a time, each in a process of its own; the last one takes every folder the others do not
+PARTS := commands host device house
+TESTS_commands := tests/edgetl/cli
+TESTS_host := tests/edgetl --ignore=tests/edgetl/cli
+TESTS_device := tests/edgetl_runtime
+TESTS_house := tests --ignore=tests/edgetl --ignore=tests/edgetl_runtime
 
-test-host: install
-	$(BIN)/pytest --durations=10 --durations-min=5 tests/edgetl tests/architecture
+test: lint ## lint, then all tests
+	+$(MAKE) --no-print-directory --output-sync=target --jobs=2 $(PARTS:%=test-%)
 
-test-device: install
-	$(BIN)/pytest --durations=10 --durations-min=5 tests/edgetl_runtime tests/contracts tests/environments tests/examples
+$(PARTS:%=test-%): test-%: install
+	$(BIN)/pytest --durations=10 --durations-min=5 $(TESTS_$*)
 
 test-catalogue: install ## export every backbone of the catalogue, prove parity, compile it for NVIDIA (slow)
 	EDGETL_CATALOGUE=1 $(BIN)/pytest tests/contracts/test_backbones.py tests/contracts/test_nvidia.py

@@ -17,6 +17,7 @@ PROGRAM = """
 import os, signal, sys
 import openvino, torch
 from edgetl.finetune.interrupt import stop_on_signals
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background of a shell inherits an ignored one
 number = getattr(signal, sys.argv[1])
 before = signal.getsignal(number)
 with stop_on_signals() as stop:
