@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--precision", choices=("f32", "bf16", "f16", "int8"), help="only this one; missing the contract is exit 3")
     option("--backend", help="only this one of the target's")
     option("--threads", type=int, help="only this many instead of one and all that the target may use")
+    option("--rungs", type=int, help="climb the INT8 ladder this far at most; default to its end where it must")
     option("--line", help="product line of the bundle; default the run's name")
     option(
         "--embed-engine",

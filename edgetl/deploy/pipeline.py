@@ -70,7 +70,7 @@ class Deploying:
         self.config, self.contract, self.progress = config, contract, progress
         contract.check_classes(run.classes, run.defect_classes)
         planned = plan(profile, cores=facts().cores, precision=config.precision)
-        self.planned = narrowed(planned, backend=config.backend, threads=config.threads)
+        self.planned = narrowed(planned, backend=config.backend, threads=config.threads, rungs=config.rungs)
 
     def deploy(self, out: Path, *, replace: bool) -> Deployment:
         """Write the bundle.
@@ -239,7 +239,8 @@ class Deploying:
     def _note(self, chosen: Candidate, tried: list[Candidate]) -> str:
         int8 = [c for c in tried if c.precision == "int8"]
         if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
-            return f"no INT8 candidate keeps the contract ({'; '.join(int8[0].why)}): a float variant ships"
+            effort = f" within --rungs {self.config.rungs}" if self.config.rungs else ""
+            return f"no INT8 candidate keeps the contract{effort} ({'; '.join(int8[0].why)}): a float variant ships"
         if not self.profile.measured_here:
             unproven = f"; p99 of at most {self.contract.p99_ms} ms is not proven" if self.contract.p99_ms else ""
             said = f"; {chosen.id} {words}" if (words := compiler_note(chosen)) else ""

@@ -74,17 +74,19 @@ def plan(
 
 
 def narrowed(
-    planned: tuple[PlannedCandidate, ...], *, backend: str | None, threads: int | None
+    planned: tuple[PlannedCandidate, ...], *, backend: str | None, threads: int | None, rungs: int | None = None
 ) -> tuple[PlannedCandidate, ...]:
-    """Keep one backend of a plan, or one number of threads.
+    """Keep one backend of a plan, one number of threads, or the first rungs of every ladder.
 
     Raises:
-        UsageError: The plan has no such backend, or the number is none.
+        UsageError: The plan has no such backend, or a number is below 1.
     """
-    if threads is not None and threads < 1:
-        raise UsageError("--threads", "at least 1", str(threads), fix="--threads 1")
+    for option, number in (("--threads", threads), ("--rungs", rungs)):
+        if number is not None and number < 1:
+            raise UsageError(option, "at least 1", str(number), fix=f"{option} 1")
     kept = [p for p in planned if backend in (None, p.backend)]
     if not kept:
         offered = ", ".join(sorted({p.backend for p in planned}))
         raise UsageError("--backend", f"one of the target's: {offered}", f"'{backend}'", fix="drop it")
-    return tuple(p if threads is None else dataclasses.replace(p, threads=(threads,)) for p in kept)
+    chosen = None if threads is None else (threads,)
+    return tuple(dataclasses.replace(p, threads=chosen or p.threads, rungs=p.rungs[:rungs]) for p in kept)

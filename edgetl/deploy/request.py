@@ -17,6 +17,7 @@ class DeployConfig:
         precision: Only this one, beside the float model; missing the contract with it is an error.
         backend: Only this one of the target's.
         threads: Only this many instead of those that are tried.
+        rungs: How far the INT8 ladder is climbed at most; None climbs to its end where it must.
         line: Product line of the bundle; None takes the name of the run's folder.
         golden: Folder of images for the golden vectors instead of validation images.
         embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
@@ -26,6 +27,7 @@ class DeployConfig:
     precision: Literal["f32", "bf16", "f16", "int8"] | None = None
     backend: str | None = None
     threads: int | None = None
+    rungs: int | None = None
     line: str | None = None
     golden: str | None = None
     embed_engine: bool = False

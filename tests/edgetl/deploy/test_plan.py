@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from edgetl import profiles
-from edgetl.deploy.plan import plan
+from edgetl.deploy.plan import narrowed, plan
 from edgetl.profiles import Figure
 from edgetl_runtime.errors import UsageError
 
@@ -66,3 +66,12 @@ def test_plan_climbs_rungs_of_int8_in_their_order():
     rungs = plan(profiles.get("local"), cores=2, precision="int8")[0].rungs
     assert len(rungs) >= 3
     assert [recipe.file.rung for recipe in rungs] == sorted({recipe.file.rung for recipe in rungs})
+
+
+def test_ladders_are_cut_to_the_rungs_asked_for_and_single_models_stay():
+    planned = plan(profiles.get("jetson"), cores=2)
+    assert max(len(p.rungs) for p in planned) > 2
+    cut = narrowed(planned, backend=None, threads=None, rungs=2)
+    assert [p.rungs for p in cut] == [p.rungs[:2] for p in planned]
+    with pytest.raises(UsageError, match=r"--rungs must be at least 1; got 0\."):
+        narrowed(planned, backend=None, threads=None, rungs=0)
