@@ -24,6 +24,7 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.climbing import Climber
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import PlannedCandidate
+from edgetl.deploy.retraining import retrained
 from edgetl.metrics import flips
 from edgetl.quantize import equalise, graph, observe
 from edgetl.quantize import recipe as recipes
@@ -55,7 +56,7 @@ EVALUATE = (
 class Bench:
     """A run's images, its exported float model and the reference decisions."""
 
-    def __init__(self, path: Path, *, hostile: bool) -> None:
+    def __init__(self, path: Path, *, hostile: bool, retrain: bool) -> None:
         from edgetl.data.images import load_images
         from edgetl.data.split_file import read_split
         from edgetl.export.run_export import export_run
@@ -69,9 +70,11 @@ class Bench:
             chosen = [s for s in samples if s.split == name]
             images = load_images(chosen, self.run.preprocess, cache_dir=path / "cache")
             self.splits[name] = room.Split(images=images, labels=np.array([s.label for s in chosen], np.int64))
+        self.train = [s for s in samples if s.split == "train"]
         train = self.splits["train"]
         self.calibration = select(train.images, train.labels, seed=self.run.config["seed"])
         model = export_run(self.folder, self.run).model
+        self.retrain = retrain
         self.model = made_hostile(model) if hostile else model
         self.floats = {n: observe.logits(graph.load(self.model), self.splits[n].images) for n in ("val", "test")}
         self.reference = self._reference("val")
@@ -89,6 +92,7 @@ class Bench:
             model=self.model,
             calibration=self.calibration,
             folder=self.folder.path / "quantized",
+            retrain=None if not self.retrain else lambda way: retrained(self.folder, self.run, self.train, way),
         )
 
     def judged(self, backend: str, model: bytes) -> dict[str, Any]:
@@ -285,9 +289,12 @@ def main() -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run")
     parser.add_argument("--name", required=True, help="of the record")
     parser.add_argument("--hostile", action="store_true", help="scale the channels of the residual streams first")
+    parser.add_argument(
+        "--retrain", action="store_true", help="climb to the rung that trains, as deploy --retrain does"
+    )
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS))
     args = parser.parse_args()
-    bench = Bench(args.run, hostile=args.hostile)
+    bench = Bench(args.run, hostile=args.hostile, retrain=args.retrain and not args.hostile)
     name = f"quantization-{args.name}"
     path = RESULTS / device_name() / f"{name}.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("--backend", help="only this one of the target's")
     option("--threads", type=int, help="only this many instead of one and all that the target may use")
     option("--rungs", type=int, help="climb the INT8 ladder this far at most; default to its end where it must")
+    option(
+        "--retrain",
+        action="store_true",
+        help="where INT8 misses the contract, train it at last to bear rounding, the float model its teacher: minutes",
+    )
     option("--line", help="product line of the bundle; default the run's name")
     option(
         "--embed-engine",

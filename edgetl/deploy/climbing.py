@@ -46,6 +46,8 @@ class Climber:
         model: The exported float model.
         calibration: None where no recipe needs images.
         folder: Where models and rankings are kept.
+        retrain: Returns the float model taught to bear rounding, given how activations will be rounded; None leaves out
+            the rungs that need it.
         said: Called with a word about what is being judged.
     """
 
@@ -59,10 +61,12 @@ class Climber:
         model: bytes,
         calibration: CalibrationSet | None,
         folder: Path,
+        retrain: Callable[[str], bytes] | None = None,
         said: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run, self.contract, self.reference, self.val = run, contract, reference, val
-        self.model, self.calibration, self.folder, self.said = model, calibration, folder, said
+        self.model, self.calibration, self.folder = model, calibration, folder
+        self.retrain, self.said = retrain, said
 
     def climb(self, planned: PlannedCandidate) -> list[Candidate]:
         """Climb the ladder of one backend and precision; return a candidate for each thread count."""
@@ -74,7 +78,8 @@ class Climber:
             self.said(name)
             return self.judged(planned.backend, model, LoadOptions(precision=hint or "f32"))
 
-        climbed = climb(planned.rungs[: None if self._float_keeps_it() else 1], self, judge)
+        rungs = [rung for rung in planned.rungs if self.retrain or not rung.file.retrain]
+        climbed = climb(rungs[: None if self._float_keeps_it() else 1], self, judge)
         name = f"{planned.backend}-{planned.precision}"
         return [
             Candidate(
@@ -102,7 +107,7 @@ class Climber:
 
     def make(self, recipe: Recipe) -> tuple[bytes, dict[str, Any]]:
         """Return a rung's model; see `Maker`."""
-        return room.make_model(recipe, self.model, self.calibration, self.folder)
+        return room.make_model(recipe, self._float(recipe), self.calibration, self.folder)
 
     def ranked(self, recipe: Recipe, model: bytes) -> tuple[str, ...]:
         """Return the layers the rung may keep in float; see `Maker`."""
@@ -155,7 +160,13 @@ class Climber:
     def _source(self, recipe: Recipe) -> bytes:
         from edgetl.quantize.recipe import prepared
 
-        return prepared(recipe, self.model, self._images())
+        return prepared(recipe, self._float(recipe), self._images())
+
+    def _float(self, recipe: Recipe) -> bytes:
+        if recipe.file.retrain is None or self.retrain is None:
+            return self.model
+        self.said(f"{recipe.name}, training")
+        return self.retrain(recipe.file.retrain)
 
     def _images(self) -> NDArray[np.uint8]:
         from edgetl.quantize.calibration import check_images

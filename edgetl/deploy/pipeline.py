@@ -23,6 +23,7 @@ from edgetl.deploy.ledger import ledger_path, next_sequence
 from edgetl.deploy.memory import memory_mb
 from edgetl.deploy.plan import narrowed, plan
 from edgetl.deploy.request import DeployConfig, Deployment
+from edgetl.deploy.retraining import retrained
 from edgetl.metrics import escape_statement, flips
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
@@ -155,7 +156,11 @@ class Deploying:
         if reason is not None:
             self.progress.note(f"{name}: left out, {reason}")
             return []
-        with self.progress.stage(f"{name}: make and evaluate"):
+        with self.progress.stage(f"{name}: make and evaluate") as advance:
+
+            def retrain(rounding: str) -> bytes:
+                return retrained(self.folder, self.run, self.samples["train"], rounding, advance)
+
             climber = Climber(
                 self.run,
                 contract=self.contract,
@@ -164,6 +169,7 @@ class Deploying:
                 model=self.exported.model,
                 calibration=self.calibration,
                 folder=self.folder.path / "quantized",
+                retrain=retrain if self.config.retrain else None,
             )
             return compiled(climber.climb(planned), self.profile, self.progress.note)
 

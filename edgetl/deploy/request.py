@@ -18,6 +18,7 @@ class DeployConfig:
         backend: Only this one of the target's.
         threads: Only this many instead of those that are tried.
         rungs: How far the INT8 ladder is climbed at most; None climbs to its end where it must.
+        retrain: The ladder's last rung may train the float model to bear rounding; takes minutes and changes weights.
         line: Product line of the bundle; None takes the name of the run's folder.
         golden: Folder of images for the golden vectors instead of validation images.
         embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
@@ -28,6 +29,7 @@ class DeployConfig:
     backend: str | None = None
     threads: int | None = None
     rungs: int | None = None
+    retrain: bool = False
     line: str | None = None
     golden: str | None = None
     embed_engine: bool = False

@@ -37,6 +37,8 @@ class RecipeFile:
         prepare: What is done to the float model before; `equalise` is `edgetl.quantize.equalise`.
         keep_float_share: The ladder may keep its most sensitive layers in float, as few as needed, up to this share of
             the float network's computing time, 0 to 1.
+        retrain: The float model is first taught to bear rounding, `edgetl.finetune.quantization_aware`: how activations
+            will be rounded. None leaves it as it is.
         without_vnni: Parameters that replace others where the processor may lack 8-bit dot products: there the sums of
             full-range weights saturate silently. Empty if they cannot.
         parameters: The algorithm's parameters.
@@ -51,6 +53,7 @@ class RecipeFile:
     precision_hint: Literal["f32", "bf16"] | None = None
     prepare: tuple[Literal["equalise"], ...] = ()
     keep_float_share: float = 0.0
+    retrain: Literal["asymmetric", "symmetric"] | None = None
     without_vnni: dict[str, Any] = dataclasses.field(default_factory=dict)
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -35,7 +35,7 @@ def climber(conv_net, conv_net_images, tmp_path):
     logits = observe.logits(graph.load(conv_net), conv_net_images)
     labels = logits.argmax(axis=1).astype(np.int64)
 
-    def make(contract, *, calibration=True):
+    def make(contract, *, calibration=True, retrain=None):
         chosen = select(conv_net_images, np.arange(48) % 2, count=24) if calibration else None
         return Climber(
             RUN,
@@ -45,6 +45,7 @@ def climber(conv_net, conv_net_images, tmp_path):
             model=conv_net,
             calibration=chosen,
             folder=tmp_path / "quantized",
+            retrain=retrain,
         )
 
     return make
@@ -76,6 +77,24 @@ def test_climb_keeps_layers_in_float_until_no_decision_changes(climber, tmp_path
     steps = found.evidence["steps"]
     assert sum(step["evaluations"] for step in steps) == found.evidence["evaluations"]
     json.dumps(found.to_mapping())
+
+
+def test_climb_quantizes_the_retrained_model_on_a_rung_that_asks_for_it(climber, conv_net):
+    asked = []
+
+    def retrain(rounding):
+        asked.append(rounding)
+        return conv_net
+
+    found = climber(NOTHING_MAY_CHANGE, retrain=retrain).climb(planned("onnxruntime", "onnxruntime-int8-retrained"))
+    assert set(asked) == {"asymmetric"}
+    assert found[0].evidence["recipe"] == "onnxruntime-int8-retrained"
+
+
+def test_climb_leaves_out_the_rung_that_retrains_where_nothing_can(climber):
+    rungs = ("onnxruntime-int8", "onnxruntime-int8-retrained")
+    found = climber(NOTHING_MAY_CHANGE).climb(planned("onnxruntime", *rungs))
+    assert [step["name"] for step in found[0].evidence["steps"]] == ["onnxruntime-int8"]
 
 
 def test_climb_ends_at_rung_0_where_the_float_model_itself_misses_the_contract(climber, monkeypatch):
