@@ -1,8 +1,8 @@
 """Is the candidate that `deploy` chose the fastest that keeps the contract? `python benchmarks/choice.py RUN…`.
 
 Every run is deployed for this machine as a user would. Then each of its other candidates is deployed alone into a
-bundle of its own; one that misses the contract is refused, which is the expected answer. All bundles decide the same encoded
-images through the runtime, in fresh processes, interleaved: the figures that chose are not the ones that judge.
+bundle of its own; one that misses the contract is refused, which is the expected answer. All bundles decide the same
+encoded images through the runtime, in fresh processes, interleaved: the figures that chose are not those that judge.
 """
 
 from __future__ import annotations

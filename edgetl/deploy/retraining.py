@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from edgetl.errors import RunError
 from edgetl.versions import versions
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ def retrained(
     Raises:
         EdgetlError: The weights or the images cannot be read, or the training diverged.
     """
-    key = hashlib.sha256(folder.weights.read_bytes() + repr(sorted(versions().items())).encode()).hexdigest()[:16]
+    try:
+        weights = folder.weights.read_bytes()
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise RunError(str(folder.weights), "the weights of the run", got, fix="finetune again") from error
+    key = hashlib.sha256(weights + repr(sorted(versions().items())).encode()).hexdigest()[:16]
     path = folder.path / "quantized" / f"retrained-{rounding}-{key}.onnx"
     if not path.is_file():
         _retrain(folder, run, train, rounding, path, progress)
