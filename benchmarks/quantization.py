@@ -111,9 +111,16 @@ class Bench:
         reference = room.reference_of(self.run, self.floats["test"][:n], labels)
         at = (judged["thresholds"], judged["temperature"])
         metrics = room.metrics_of(self.run, logits, labels, *at)
-        count = int(flips((reference.verdicts, reference.labels), room.decisions_of(self.run, logits, *at)).sum())
-        drop = 100 * (reference.val["accuracy"] - metrics["accuracy"])
-        return {"n": n, "drop_pp": drop, "flips": count, "flips_pct": 100 * count / n, "escapes": metrics["escapes"]}
+        decisions = room.decisions_of(self.run, logits, *at)
+        count = int(flips((reference.verdicts, reference.labels), decisions).sum())
+        return {
+            "n": n,
+            "drop_pp": 100 * (reference.val["accuracy"] - metrics["accuracy"]),
+            "flips": count,
+            "flips_pct": 100 * count / n,
+            "flips_of_the_class_alone": int((reference.labels != decisions[1]).sum()),
+            "escapes": metrics["escapes"],
+        }
 
     def infer_ms(self, backend: str, model: bytes) -> dict[str, float | None]:
         """Time the network alone, one thread, batch 1."""

@@ -30,7 +30,7 @@ def check(recording: Recording, need: Need) -> Iterator[Finding]:
     elif flags & VNNI:
         yield Finding(topic="cpu", level="ok", found="the processor has VNNI: int8 is exact and fast")
     elif "avx2" in flags:
-        found = "the processor lacks VNNI: int8 can saturate, so int8 variants are refused here"
+        found = "the processor lacks VNNI: int8 variants with 8-bit weights would saturate and are refused here"
         yield Finding(topic="cpu", level="warn", found=found, command="edgetl deploy RUN --target generic-x86-64")
     else:
         found = "the processor lacks AVX2: float runs several times slower than on newer ones"
