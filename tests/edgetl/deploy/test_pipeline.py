@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgetl.deploy.confirming import Look
 from edgetl.deploy.golden_vectors import GoldenSet, npy
 from edgetl.run import RunFolder
 from edgetl_runtime.bundle import open_bundle
@@ -151,6 +152,36 @@ def test_bound_on_one_class_is_held_on_test(folder, edgetl, tmp_path):
     assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
     assert "got escapes of hole 6 > 5." in answer.result["error"]["message"]
     assert answer.result["error"]["confirmed"]["escapes_per_class"] == {"hole": 6}
+
+
+@pytest.fixture
+def test_refuses_int8(monkeypatch):
+    """Test finds every int8 candidate outside the contract, whatever validation said."""
+    confirm = Look.confirm
+
+    def stricter(self, candidate):
+        figures, broken = confirm(self, candidate)
+        return figures, (*broken, "flips 3.00 % > 2.00") if candidate.precision == "int8" else broken
+
+    monkeypatch.setattr(Look, "confirm", stricter)
+
+
+def test_float_model_ships_where_test_refuses_what_was_chosen(folder, edgetl, tmp_path, test_refuses_int8):
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE)
+    assert (answer.exit, answer.result["chosen"]) == (0, "onnxruntime-f32")
+    assert answer.result["note"].startswith("onnxruntime-int8 misses the contract on test (flips 3.00 % > 2.00)")
+    refused = next(c for c in answer.result["candidates"] if c["id"] == "onnxruntime-int8")
+    assert (refused["accepted"], refused["why"]) == (False, "flips 3.00 % > 2.00 on test")
+    assert (answer.result["confirmed"]["flips"], answer.result["confirmed"]["drop_pp"]) == (0, 0.0)
+    assert answer.result["confirmed"]["test_looks"] == RunFolder(folder.path).read().test_looks
+
+
+def test_nothing_ships_where_test_refuses_the_precision_asked_for(folder, edgetl, tmp_path, test_refuses_int8):
+    out = tmp_path / "x.edgetl"
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", out, *LOOSE, "--precision", "int8")
+    assert answer.exit == 3
+    assert "must be inside the contract on test" in answer.result["error"]["message"]
+    assert not out.exists()
 
 
 def change_first_image(folder):
