@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-RangeMethod = Literal["minmax", "mean_minmax", "percentile", "entropy"]
+RangeMethod = Literal["minmax", "percentile", "entropy"]
 BiasCorrection = Literal["none", "analytic", "measured"]
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
-    "mean_minmax": CalibrationMethod.MinMax,  # means of the images' extremes: the rarest values are clipped
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
@@ -113,9 +112,7 @@ def quantize(
     source.CopyFrom(model)
     add_pre_process_metadata(source)  # the exported graph is folded already; else the library warns on the root logger
     extra = dict(options) | {"CalibTensorRangeSymmetric": activations == "int8"}
-    if method == "mean_minmax":
-        extra["CalibMovingAverage"] = True
-    elif method != "minmax":
+    if method != "minmax":
         chunk = max(size for size in range(1, HISTOGRAM_CHUNK + 1) if len(images) % size == 0)
         extra["CalibStridedMinMax"] = chunk  # works for histograms as well and bounds their memory
     op_types = sorted({node.op_type for node in model.graph.node if not nodes or node.name in nodes})

@@ -22,7 +22,7 @@ def run(model: bytes, images: np.ndarray) -> np.ndarray:
     [
         {"preset": "mixed", "overflow_fix": "disable", "bias_correction": "none"},
         {"ranges": "default", "bias_correction": "fast"},
-        {"ranges": "mean_quantile", "bias_correction": "full", "overflow_fix": "enable"},
+        {"ranges": "histogram", "bias_correction": "full", "overflow_fix": "enable"},
     ],
     ids=["mixed", "defaults", "full"],
 )
