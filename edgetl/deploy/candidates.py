@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.deploy.contract import Contract, breaches
+from edgetl.deploy.contract import Contract, breaches, close_calls
 from edgetl.deploy.plan import INT8_FLAGS
 from edgetl.metrics import evaluate, flips, is_defective, refit_temperature, refit_thresholds
 from edgetl_runtime import backends
@@ -66,6 +66,7 @@ class Candidate:
         flips: Images of validation whose decision differs from the float reference's.
         latency: Measured figures with conditions; None where it was not measured.
         why: Broken terms of the contract, or why it cannot be used; empty if it is accepted.
+        close: Terms that it keeps on validation by less than chance may change on other images.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Candidate:
     flips: int
     latency: dict[str, Any] | None = None
     why: tuple[str, ...] = ()
+    close: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -123,6 +125,7 @@ class Candidate:
             "kept_float": self.evidence.get("kept_float", []),
             "accepted": self.accepted,
             "why": "; ".join(self.why),
+            "close": "; ".join(self.close) if self.accepted else "",
         }
 
 
@@ -208,7 +211,7 @@ def judge(
     contract then is missed, the float model's own thresholds are tried, and those that repeat most of its verdicts.
 
     Returns:
-        The fields of `Candidate` that follow: thresholds, temperature, val, drop_pp, flips, why.
+        The fields of `Candidate` that follow: thresholds, temperature, val, drop_pp, flips, why, close.
     """
     if not np.isfinite(logits).all():
         return _broken(reference, len(labels))
@@ -216,9 +219,9 @@ def judge(
     options = []
     for thresholds, scale in _threshold_options(run, reference, labels, logits, temperature):
         options.append(_judged_at(run, contract, reference, labels, logits, thresholds=thresholds, temperature=scale))
-        if not options[-1]["why"]:
+        if not options[-1]["why"] and not options[-1]["close"]:
             break
-    return min(options, key=lambda judged: (len(judged["why"]), judged["flips"]))
+    return min(options, key=lambda judged: (len(judged["why"]), bool(judged["close"]), judged["flips"]))
 
 
 def _threshold_options(
@@ -265,6 +268,7 @@ def _judged_at(
         "drop_pp": drop_pp,
         "flips": int(different.sum()),
         "why": tuple(breaches(contract, figures, reference.val["escapes"])),
+        "close": tuple(close_calls(contract, figures, reference.val["escapes"])),
     }
 
 
@@ -277,6 +281,7 @@ def _broken(reference: Reference, n: int) -> dict[str, Any]:
         "drop_pp": 100 * reference.val["accuracy"],
         "flips": n,
         "why": ("scores are NaN or infinite",),
+        "close": (),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import ContractError, UsageError
@@ -174,6 +175,26 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
     return [
         _clause(*term) for term in terms if term[1] is not None and term[2] is not None and term[1] > term[2] + 1e-9
     ]
+
+
+def close_calls(contract: Contract, candidate: Mapping[str, Any], float_escapes: int) -> list[str]:
+    """Say which terms a candidate would break with as many more flips as chance alone may add on other images.
+
+    A count of flips is a draw; its standard error is its square root. What keeps a bound by less than that on
+    validation will miss it on other images more often than once in six.
+
+    Args:
+        contract: The bounds.
+        candidate: As for `breaches`.
+        float_escapes: Escapes of the float model on the same split.
+
+    Example:
+        >>> figures = {"drop_pp": 0.0, "flips": 5, "n": 300, "escapes": 0, "overkill": 0}
+        >>> close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0)
+        ['flips 2.41 % > 2.00']
+    """
+    unlucky = {**candidate, "flips": candidate["flips"] + math.sqrt(candidate["flips"])}
+    return breaches(contract, unlucky, float_escapes)
 
 
 def _class_terms(contract: Contract, candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any, str]]:

@@ -1,8 +1,8 @@
 """The quantization ladder: rungs are climbed only while the accuracy terms are missed. Pure: no file, no engine.
 
 A rung is a recipe. What a rung makes is judged on validation by a callback; the first that keeps every accuracy term
-ends the climb. A rung that may keep layers in float starts from its own model with every layer quantized and finds how
-few of the most sensitive layers are enough.
+with room to spare ends the climb. A rung that may keep layers in float starts from its own model with every layer
+quantized and finds how few of the most sensitive layers are enough.
 """
 
 from __future__ import annotations
@@ -110,10 +110,15 @@ class _Attempt:
     judged: Mapping[str, Any]
     kept_float: tuple[str, ...] = ()
 
-    def badness(self) -> tuple[int, int, float, int]:
-        """Order attempts: broken terms, decisions that changed, accuracy, layers in float."""
+    @property
+    def clear(self) -> bool:
+        """Whether every term is kept, and by more than chance may take away."""
+        return not self.judged["why"] and not self.judged["close"]
+
+    def badness(self) -> tuple[int, bool, int, float, int]:
+        """Order attempts: broken terms, terms just kept, decisions that changed, accuracy, layers in float."""
         judged = self.judged
-        return len(judged["why"]), judged["flips"], judged["drop_pp"], len(self.kept_float)
+        return len(judged["why"]), not self.clear, judged["flips"], judged["drop_pp"], len(self.kept_float)
 
 
 class _Judged:
@@ -135,30 +140,33 @@ class _Judged:
 
 
 def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
-    """Climb until a rung keeps every accuracy term.
+    """Climb until a rung keeps every accuracy term, with room for what chance may change on other images.
 
     Args:
         rungs: At least one, in their order.
         maker: Makes the models.
         judge: Called with (model, a word for the progress); returns `val` with `accuracy` and `escapes`, `drop_pp`,
-            `flips`, and `why`, the broken terms. Equal models are judged once.
+            `flips`, `why`, the broken terms, and `close`, those kept by less than chance may take away. Equal models
+            are judged once.
 
     Returns:
-        The first rung that keeps the terms; else the one that comes nearest, its `why` not empty.
+        The first rung that keeps the terms with room to spare; else the one that comes nearest.
     """
     ask = _Judged(judge)
     steps: list[Step] = []
     best: _Attempt | None = None
     for recipe in rungs:
+        if recipe.file.retrain and best is not None and not best.judged["why"]:
+            break  # other weights only where the terms are missed
         started, before = time.monotonic(), ask.count
         model, evidence = maker.make(recipe)
         attempt = _Attempt(recipe, model, evidence, ask(model, recipe.name))
-        if attempt.judged["why"] and recipe.file.keep_float_share:
+        if not attempt.clear and recipe.file.keep_float_share:
             attempt = _with_layers_in_float(attempt, maker, ask)
         steps.append(_step(attempt, evaluations=ask.count - before, seconds=time.monotonic() - started))
         if best is None or attempt.badness() < best.badness():
             best = attempt
-        if not attempt.judged["why"]:
+        if attempt.clear:
             break
     if best is None:
         message = "a ladder without rungs"
@@ -175,7 +183,7 @@ def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged) -> _Attemp
         model = maker.restored(full.recipe, full.model, ranked[:count])
         name = f"{full.recipe.name}, {count} layers in float"
         tried.append(_Attempt(full.recipe, model, full.evidence, ask(model, name), tuple(ranked[:count])))
-        return not tried[-1].judged["why"]
+        return tried[-1].clear
 
     missing, enough = 0, min(1, len(ranked))  # the ranking is steep: a few layers are mostly enough
     while enough and not attempt(enough):
@@ -188,8 +196,8 @@ def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged) -> _Attemp
             enough = middle
         else:
             missing = middle
-    kept = [one for one in tried if not one.judged["why"]]
-    best = min(kept, key=lambda one: len(one.kept_float)) if kept else min(tried, key=_Attempt.badness)
+    clear = [one for one in tried if one.clear]
+    best = min(clear, key=lambda one: len(one.kept_float)) if clear else min(tried, key=_Attempt.badness)
     best.evidence = best.evidence | {"kept_float": list(best.kept_float)}
     return best
 

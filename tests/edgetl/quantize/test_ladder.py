@@ -42,6 +42,7 @@ class Judge:
 
     good: tuple[str, ...] = ()
     needed: int = 99
+    close: tuple[str, ...] = ()
     asked: list = dataclasses.field(default_factory=list)
 
     def __call__(self, model, name):
@@ -51,7 +52,8 @@ class Judge:
         kept = word in self.good or in_float >= self.needed
         flips = 20 - in_float
         why = () if kept else (f"flips {flips}",)
-        return {"val": {"accuracy": 0.9, "escapes": 1}, "drop_pp": 0.0, "flips": flips, "why": why}
+        close = ("flips",) if word in self.close else ()
+        return {"val": {"accuracy": 0.9, "escapes": 1}, "drop_pp": 0.0, "flips": flips, "why": why, "close": close}
 
 
 def test_climb_stops_at_the_first_rung_that_keeps_the_terms():
@@ -60,6 +62,25 @@ def test_climb_stops_at_the_first_rung_that_keeps_the_terms():
     assert maker.made == judge.asked == ["a", "b"]
     assert (climbed.recipe.name, climbed.model, climbed.step.rung, climbed.evaluations) == ("b", b"b", 1, 2)
     assert [step.why for step in climbed.steps] == [("flips 20",), ()]
+
+
+def test_climb_goes_on_where_a_term_is_kept_by_less_than_chance_may_take_away():
+    judge = Judge(good=("a", "b"), close=("a",))
+    assert ladder.climb([rung("a", 0), rung("b", 1)], Maker(), judge).model == b"b"
+
+
+def test_mixed_rung_keeps_layers_in_float_for_a_term_that_is_just_kept():
+    judge = Judge(good=("m",), close=("m", "m+3"), needed=3)
+    assert ladder.climb([rung("m", 4, mixed=True)], Maker(), judge).model == b"m+4"
+
+
+def test_climb_takes_what_just_keeps_the_terms_where_nothing_does_better_and_trains_nothing_for_it():
+    judge = Judge(good=("b",), close=("b",))
+    taught = rung("t", 5)
+    taught = dataclasses.replace(taught, file=dataclasses.replace(taught.file, retrain="asymmetric"))
+    climbed = ladder.climb([rung("a", 0), rung("b", 1), rung("c", 2), taught], Maker(), judge)
+    assert (climbed.model, climbed.judged["why"]) == (b"b", ())
+    assert [step.name for step in climbed.steps] == ["a", "b", "c"]
 
 
 def test_climb_gives_the_least_bad_where_none_keeps_the_terms():
