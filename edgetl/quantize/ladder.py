@@ -162,7 +162,8 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
         model, evidence = maker.make(recipe)
         attempt = _Attempt(recipe, model, evidence, ask(model, recipe.name))
         if not attempt.clear and recipe.file.keep_float_share:
-            attempt = _with_layers_in_float(attempt, maker, ask)
+            kept = not attempt.judged["why"] or (best is not None and not best.judged["why"])
+            attempt = _with_layers_in_float(attempt, maker, ask, most=STRIDE if kept else None)
         steps.append(_step(attempt, evaluations=ask.count - before, seconds=time.monotonic() - started))
         if best is None or attempt.badness() < best.badness():
             best = attempt
@@ -174,9 +175,12 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
     return Climb(recipe=best.recipe, model=best.model, evidence=best.evidence, judged=best.judged, steps=tuple(steps))
 
 
-def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged) -> _Attempt:
-    """Find how few of the ranked layers must stay in float, by strides, then by halving; else give back the best."""
-    ranked = maker.ranked(full.recipe, full.model)
+def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged, *, most: int | None) -> _Attempt:
+    """Find how few of the ranked layers must stay in float, by strides, then by halving; else give back the best.
+
+    At most `most` layers are kept: room to spare is worth a few of them, not the speed.
+    """
+    ranked = maker.ranked(full.recipe, full.model)[:most]
     tried = [full]
 
     def attempt(count: int) -> bool:

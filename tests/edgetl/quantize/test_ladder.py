@@ -70,8 +70,15 @@ def test_climb_goes_on_where_a_term_is_kept_by_less_than_chance_may_take_away():
 
 
 def test_mixed_rung_keeps_layers_in_float_for_a_term_that_is_just_kept():
-    judge = Judge(good=("m",), close=("m", "m+3"), needed=3)
-    assert ladder.climb([rung("m", 4, mixed=True)], Maker(), judge).model == b"m+4"
+    judge = Judge(good=("m",), close=("m",), needed=2)
+    assert ladder.climb([rung("m", 4, mixed=True)], Maker(), judge).model == b"m+2"
+
+
+def test_mixed_rung_spends_few_layers_where_the_terms_are_kept_already():
+    judge = Judge(good=("b",), close=("b",), needed=10)
+    climbed = ladder.climb([rung("b", 0), rung("m", 4, mixed=True)], Maker(), judge)
+    assert climbed.model == b"b"
+    assert judge.asked == ["b", "m", "m+1", "m+3"]
 
 
 def test_climb_takes_what_just_keeps_the_terms_where_nothing_does_better_and_trains_nothing_for_it():
