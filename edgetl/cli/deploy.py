@@ -142,6 +142,7 @@ def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None) -> lis
         latency = c["latency_ms"] or {}
         p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
         verdict = "chosen" if c["id"] == chosen else "kept the contract" if c["accepted"] else c["why"]
+        verdict += f", narrowly: {c['close']} is within chance" if c.get("close") else ""
         figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>9.2f}{c['flips']:>7}{c['escapes']:>9}"
         lines.append(f"{c['id']:22}{figures}{p50:>8}{p99:>8}  {verdict}")
     return lines

@@ -35,6 +35,11 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
     assert rows[-1].startswith("unsigned")
 
 
+def test_table_says_which_term_is_kept_by_less_than_chance_may_take_away(deployed):
+    kept = next(c for c in deployed.result["candidates"] if c["accepted"]) | {"close": "flips 2.41 % > 2.00"}
+    assert deploy.table([kept], chosen=kept["id"])[1].endswith("chosen, narrowly: flips 2.41 % > 2.00 is within chance")
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
