@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Logits = NDArray[np.float32]
 
+FLOAT = LoadOptions(precision="f32")
 # whose arithmetic stands in for a backend that does not run on a build machine
 STAND_IN = {"tensorrt": "onnxruntime", "tensorrt_rtx": "onnxruntime"}
 BF16_FLAGS = "avx512_bf16|amx_bf16|bf16"

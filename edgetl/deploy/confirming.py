@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 from edgetl.deploy import candidates as room
 from edgetl.deploy.contract import breaches
 from edgetl.metrics import escape_statement, flips
-from edgetl_runtime.backends.base import LoadOptions
 
 if TYPE_CHECKING:
     from edgetl.deploy.candidates import Candidate, Split
     from edgetl.deploy.contract import Contract
     from edgetl.run import Run
-
-FLOAT = LoadOptions(precision="f32")
 
 
 class Look:
@@ -29,7 +26,7 @@ class Look:
 
     def __init__(self, run: Run, contract: Contract, model: bytes, test: Split) -> None:
         self.run, self.contract, self.test = run, contract, test
-        logits = room.logits_of("onnxruntime", model, FLOAT, test.images)
+        logits = room.logits_of("onnxruntime", model, room.FLOAT, test.images)
         self.reference = room.reference_of(run, logits, test.labels)
 
     def confirm(self, candidate: Candidate) -> tuple[dict[str, Any], tuple[str, ...]]:

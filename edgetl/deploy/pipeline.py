@@ -27,7 +27,6 @@ from edgetl.deploy.request import DeployConfig, Deployment
 from edgetl.deploy.retraining import retrained
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
-from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.manifest import Cost, Manifest, VariantManifest
 from edgetl_runtime.probe import facts
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from edgetl.progress import Progress
     from edgetl.run import Run, RunFolder
 
-FLOAT = LoadOptions(precision="f32")
 TIMING_IMAGES = 32
 MEMORY_IMAGES = 4
 BUSY_SHARE = 0.05  # of the cores; more than this by others disturbs a p99
@@ -131,7 +129,7 @@ class Deploying:
 
     def _reference(self) -> Reference:
         with self.progress.stage("float reference"):
-            logits = room.logits_of("onnxruntime", self.exported.model, FLOAT, self.val.images)
+            logits = room.logits_of("onnxruntime", self.exported.model, room.FLOAT, self.val.images)
         return room.reference_of(self.run, logits, self.val.labels)
 
     def _evaluate(self) -> list[Candidate]:
@@ -229,7 +227,7 @@ class Deploying:
                 if not missed:
                     self.refused = f"{chosen.id} misses the contract on test ({', '.join(broken)})"
                     why = tuple(f"{words} on test" for words in broken)
-                    tried = [dataclasses.replace(c, why=why) if c.id == chosen.id else c for c in tried]
+                    tried = [dataclasses.replace(c, why=why) if c.model == chosen.model else c for c in tried]
                     return floats[0], instead, tried
         if broken:
             raise UnmetContractError(

@@ -109,7 +109,6 @@ def adapt(
     schedule = schedule or Schedule()
     height, width = images.shape[1:3]
     teacher = FrozenTrunk([model], mean=mean, std=std, size_px=(width, height), device=torch.device("cpu"))
-    # channels last: depthwise layers learn several times faster in it
     student = deployable(model, mean=mean, std=std).to(memory_format=torch.channels_last)
     student.requires_grad_(requires_grad=True)
     layers = [m for m in student.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

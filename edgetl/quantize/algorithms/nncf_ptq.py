@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 USES_IMAGES = True
-RANGES = {"minmax": "MINMAX", "histogram": "HISTOGRAM"}  # those of means and medians flip ten times as much
+RANGES = {
+    "minmax": "MINMAX",
+    "histogram": "HISTOGRAM",
+}  # means and medians of extremes flipped 49 to 58 of 296 elpv images, these 6 and 8
 NNCF_CORRECTIONS = ("fast", "full")
 OVERFLOW_FIXES = {"enable": "ENABLE", "first_layer": "FIRST_LAYER", "disable": "DISABLE"}
 

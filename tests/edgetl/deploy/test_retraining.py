@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 
 import numpy as np
@@ -18,11 +19,8 @@ from edgetl.run import RunFolder
 
 @pytest.fixture
 def folder(deployed, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantization_aware, "Schedule", lambda: quantization_aware_schedule)
+    monkeypatch.setattr(quantization_aware, "Schedule", functools.partial(quantization_aware.Schedule, images=32))
     return RunFolder(shutil.copytree(deployed.run, tmp_path / "copy"))
-
-
-quantization_aware_schedule = quantization_aware.Schedule(images=32)
 
 
 def train_of(folder):
