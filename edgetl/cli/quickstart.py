@@ -16,7 +16,7 @@ from edgetl_runtime.errors import EdgetlError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-IMAGES = 1200
+IMAGES = 900
 LEAST_IMAGES = 60
 TARGETS = ("local", "jetson")
 PREDICTED = 5
