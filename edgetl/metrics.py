@@ -248,6 +248,43 @@ def refit_thresholds(
     return Thresholds(nok_at=cut, ok_below=cut)
 
 
+def carry_thresholds(scores: Floats, *, reference: Floats, near: Thresholds) -> Thresholds:
+    """Carry the float model's thresholds over to a candidate whose scores are shifted or stretched.
+
+    A straight line through the log-odds of the two models' scores on the same parts says where the float model's
+    threshold lies among the candidate's scores. It has two parameters and all parts vote, so that it promises for
+    other parts what it shows on these; the cut with the fewest changed verdicts does not.
+
+    Args:
+        scores: Defect scores of the candidate, float (N,), 0 to 1.
+        reference: Defect scores of the float model for the same parts, float (N,), 0 to 1.
+        near: Thresholds of the float model.
+
+    Returns:
+        The carried thresholds; `near` itself where the candidate's scores do not rise with the float model's.
+
+    Example:
+        >>> floats = np.array([0.1, 0.5, 0.9])
+        >>> half = Thresholds(nok_at=0.5, ok_below=0.5)
+        >>> round(carry_thresholds(np.array([0.25, 0.75, 0.9643]), reference=floats, near=half).nok_at, 2)
+        0.75
+    """
+    before, after = _log_odds(reference), _log_odds(scores)
+    spread = float(np.var(before))
+    slope = float(np.mean((before - before.mean()) * (after - after.mean()))) / spread if spread else 0.0
+    if slope <= 0:
+        return near
+    cuts = _log_odds(np.array([near.nok_at, near.ok_below]))
+    nok_at, ok_below = 1 / (1 + np.exp(-(after.mean() + slope * (cuts - before.mean()))))
+    return Thresholds(nok_at=float(nok_at), ok_below=float(ok_below))
+
+
+def _log_odds(scores: Floats) -> Floats:
+    """Return log(p / (1 - p)), bounded so that a part the model is sure of does not outweigh the others."""
+    bounded = np.clip(scores, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(bounded / (1 - bounded)), np.float64)
+
+
 def _cuts(scores: Floats, defective: NDArray[np.bool_]) -> tuple[Floats, Labels, Labels]:
     """Return the edges of the gaps between scores, and the escapes and overkill of a cut inside each gap.
 

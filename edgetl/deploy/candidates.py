@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgetl.deploy.contract import Contract, breaches, close_calls
 from edgetl.deploy.plan import INT8_FLAGS
-from edgetl.metrics import evaluate, flips, is_defective, refit_temperature, refit_thresholds
+from edgetl.metrics import carry_thresholds, evaluate, flips, is_defective, refit_temperature, refit_thresholds
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
@@ -136,6 +136,7 @@ class Reference:
 
     Attributes:
         val: Metrics on validation.
+        scores: Defect scores of validation, float (N,).
         verdicts: Of validation, (N,).
         labels: Predicted on validation, int (N,).
         thresholds: Fitted on validation.
@@ -143,6 +144,7 @@ class Reference:
     """
 
     val: dict[str, Any]
+    scores: NDArray[np.float64]
     verdicts: NDArray[np.str_]
     labels: NDArray[np.int64]
     thresholds: Thresholds
@@ -154,6 +156,7 @@ def reference_of(run: Run, logits: Logits, labels: NDArray[np.int64]) -> Referen
     words, predicted = decisions_of(run, logits, run.thresholds, run.temperature)
     return Reference(
         val=metrics_of(run, logits, labels, run.thresholds, run.temperature),
+        scores=_scores_of(run, logits, run.temperature),
         verdicts=words,
         labels=predicted,
         thresholds=run.thresholds,
@@ -165,8 +168,11 @@ def decisions_of(
     run: Run, logits: Logits, thresholds: Thresholds, temperature: float
 ) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     """Return the verdict and the predicted label of every row."""
-    probs = probabilities(logits, temperature)
-    return verdicts(defect_scores(probs, run.classes, run.defect_classes), thresholds), probs.argmax(axis=1)
+    return verdicts(_scores_of(run, logits, temperature), thresholds), logits.argmax(axis=1)
+
+
+def _scores_of(run: Run, logits: Logits, temperature: float) -> NDArray[np.float64]:
+    return defect_scores(probabilities(logits, temperature), run.classes, run.defect_classes)
 
 
 def metrics_of(
@@ -208,8 +214,8 @@ def judge(
 ) -> dict[str, Any]:
     """Re-fit temperature and thresholds of a candidate on validation and hold it against the contract.
 
-    Thresholds that cost no more than the float model's may lie far from them and change many decisions. Where the
-    contract then is missed, the float model's own thresholds are tried, and those that repeat most of its verdicts.
+    The float model's own thresholds come first: nothing of them was chosen on this candidate's scores, so that what
+    they show on validation holds for other images. Fitted ones are tried where those miss the contract or nearly do.
 
     Returns:
         The fields of `Candidate` that follow: thresholds, temperature, val, drop_pp, flips, why, close.
@@ -228,9 +234,11 @@ def judge(
 def _threshold_options(
     run: Run, reference: Reference, labels: NDArray[np.int64], logits: Logits, temperature: float
 ) -> Iterator[tuple[Thresholds, float]]:
-    """Yield thresholds and temperatures in the order of preference: least cost, the float model's, fewest flips."""
+    """Yield thresholds and temperatures in the order of preference: the float model's, carried over, least cost."""
     near = reference.thresholds
-    scores = defect_scores(probabilities(logits, temperature), run.classes, run.defect_classes)
+    yield near, reference.temperature
+    scores = _scores_of(run, logits, temperature)
+    yield carry_thresholds(scores, reference=reference.scores, near=near), temperature
     yield (
         refit_thresholds(
             scores,
@@ -242,10 +250,6 @@ def _threshold_options(
         ),
         temperature,
     )
-    yield near, reference.temperature
-    scores = defect_scores(probabilities(logits, reference.temperature), run.classes, run.defect_classes)
-    rejected = reference.verdicts == "NOK"
-    yield refit_thresholds(scores, rejected, near=near, reference=(0, 0), escape_cost=1.0), reference.temperature
 
 
 def _judged_at(

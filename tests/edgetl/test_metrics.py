@@ -136,6 +136,21 @@ def test_refit_thresholds_moves_as_little_as_possible():
     assert tolerant == low
 
 
+def test_carry_thresholds_finds_the_same_cut_among_shifted_and_stretched_scores():
+    margins = np.random.default_rng(0).normal(0, 3, 200)
+    floats, moved = (1 / (1 + np.exp(-m)) for m in (margins, 0.7 * margins + 0.9))
+    near = Thresholds(nok_at=0.3, ok_below=0.1)
+    carried = metrics.carry_thresholds(moved, reference=floats, near=near)
+    assert carried.nok_at == pytest.approx(1 / (1 + np.exp(-(0.7 * np.log(0.3 / 0.7) + 0.9))), rel=1e-6)
+    assert ((moved >= carried.nok_at) == (floats >= near.nok_at)).all()
+    assert ((moved < carried.ok_below) == (floats < near.ok_below)).all()
+
+
+@pytest.mark.parametrize("scores", [np.full(4, 0.5), np.array([0.9, 0.8, 0.2, 0.0])])
+def test_carry_thresholds_keeps_them_where_the_scores_do_not_rise(scores):
+    assert metrics.carry_thresholds(scores, reference=np.array([0.0, 0.1, 0.9, 1.0]), near=HALF) == HALF
+
+
 @pytest.mark.parametrize(("events", "n", "bound"), [(0, 100, 0.0295), (3, 50, 0.1478), (5, 5, 1.0)])
 def test_binomial_upper_is_clopper_and_pearsons(events, n, bound):
     assert metrics.binomial_upper(events, n) == pytest.approx(bound, abs=2e-4)

@@ -11,6 +11,7 @@ import pytest
 from edgetl.deploy import candidates as room
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.contract import Contract
+from edgetl.metrics import flips
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
 from edgetl_runtime.manifest import Requires, VariantOptions
@@ -112,11 +113,32 @@ def test_unusable_here_names_the_missing_instructions(monkeypatch):
     assert room.unusable_here("tensorrt", "int8") is None  # computed on the board, not here
 
 
-def test_judge_takes_the_float_models_thresholds_where_its_own_miss_the_contract(reference):
+def test_judge_keeps_the_float_models_thresholds_where_they_keep_the_contract(reference):
+    judged = room.judge(RUN, Contract(max_drop_pp=5, max_flips_pct=10), reference, LABELS, logits() + 0.01)
+    assert (judged["thresholds"], judged["temperature"]) == (RUN.thresholds, RUN.temperature)
     shifted = logits()
     shifted[np.flatnonzero(LABELS == 0)[:3]] = (-9, 9)  # three sure escapes: a cheaper cut lies far away
     tight = Contract(max_drop_pp=100, max_flips_pct=4, max_escapes=50)
     assert room.judge(RUN, tight, reference, LABELS, shifted)["flips"] <= 4
+
+
+def test_judge_carries_the_thresholds_over_where_all_scores_are_shifted():
+    low = types.SimpleNamespace(**{**vars(RUN), "thresholds": Thresholds(nok_at=0.1, ok_below=0.1)})
+    reference = room.reference_of(low, logits(), LABELS)
+    shifted = logits() + np.array([0, 0.4], np.float32)  # every part looks better than it is
+    judged = room.judge(low, Contract(max_drop_pp=100, max_flips_pct=5), reference, LABELS, shifted)
+    assert (judged["flips"], judged["why"]) == (3, ())
+    at_the_float_models = room.decisions_of(low, shifted, low.thresholds, 1.0)
+    assert flips((reference.verdicts, reference.labels), at_the_float_models).sum() == 7
+
+
+def test_judge_refits_by_cost_where_nothing_else_keeps_the_escapes(reference):
+    contract = Contract(max_drop_pp=100, max_flips_pct=100, max_escapes=5)
+    judged = room.judge(RUN, contract, reference, LABELS, logits(seed=2, noise=1.2))
+    assert judged["val"]["escapes"] == 3
+    assert judged["why"] == ()
+    kept = room.metrics_of(RUN, logits(seed=2, noise=1.2), LABELS, RUN.thresholds, RUN.temperature)
+    assert kept["escapes"] == 8
 
 
 def test_make_model_reuses_what_is_whole_and_makes_again_what_is_damaged(conv_net, conv_net_images, tmp_path):
