@@ -43,7 +43,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Declare what is computed, whatever the network: data, splits, training and costs."""
     option = option_adder(parser.add_argument_group("what to compute"))
     option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
-    option("--preset", help="fast, quick, balanced (default) or best")
+    option("--preset", help="fast, quick, balanced (default) or best; scratch for --weights none")
     option("--seed", type=int, help="default 0")
     option("--defect", nargs="+", metavar="CLASS", help="the defect classes; default all but the one named ok, good, …")
     option("--device", choices=("auto", "cpu", "cuda"), help="default auto")

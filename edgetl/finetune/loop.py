@@ -191,7 +191,7 @@ class PhaseTrainer:
 
     def _train_step(self, images: NDArray[np.uint8], targets: Tensor) -> None:
         torch.manual_seed(hash((self.job.seed, self.index, self.step)))  # dropout of this step
-        set_training(self.upper)
+        set_training(self.upper, batch_statistics=self.job.preset.batch_statistics)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate() * group["scale"]
         activations = self.trunk(images)
@@ -261,15 +261,15 @@ class PhaseTrainer:
         self.step, self.best_loss, self.bad_epochs, self.loss_sum = state["numbers"]
 
 
-def set_training(module: nn.Module) -> None:
-    """Put a network into training mode, batch normalisation apart, which keeps its pretrained statistics.
+def set_training(module: nn.Module, *, batch_statistics: bool = False) -> None:
+    """Put a network into training mode; batch normalisation keeps its pretrained statistics unless told otherwise.
 
     Batches are small and part images far from the pretraining's photographs: statistics of single batches change what
     the network computes so much that the fitted head no longer fits.
     """
     module.train()
     for layer in module.modules():
-        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and not batch_statistics:
             layer.eval()
 
 

@@ -41,6 +41,7 @@ from edgetl.metrics import (
 )
 from edgetl.run import Run, RunFolder
 from edgetl.versions import versions
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities
@@ -70,7 +71,7 @@ class Finetuning:
 
     def __init__(self, config: FinetuneConfig, folder: RunFolder, progress: Progress, *, resume: bool = False) -> None:
         self.config, self.folder, self.progress, self.resume = config, folder, progress, resume
-        self.preset: Preset = read_preset(config.preset)
+        self.preset: Preset = _fitting_preset(config, progress)
         self.spec: BackboneSpec = backbones.get(config.backbone)
         self.device = pick_device(config.device)
         self.seconds: dict[str, float] = {"features": 0.0, "head": 0.0, "finetune": 0.0, "total": 0.0}
@@ -260,6 +261,9 @@ class Finetuning:
     def _finetune(self) -> NDArray[np.float32] | None:
         """Stage 2: unfreeze from the top, phase by phase; return the logits of validation, None where it diverged."""
         started = time.monotonic()
+        if self.preset.batch_statistics:  # a head fitted to random features is far too loud for what will follow
+            torch.nn.init.zeros_(self.classifier.weight)
+            torch.nn.init.zeros_(self.classifier.bias)
         try:
             self._train_phases()
         except TrainingError as error:
@@ -380,6 +384,16 @@ class Finetuning:
             thresholds=thresholds,
             temperature=temperature,
         )
+
+
+def _fitting_preset(config: FinetuneConfig, progress: Progress) -> Preset:
+    preset = read_preset(config.preset)
+    if preset.batch_statistics and config.weights != "none":
+        got = f"--weights {config.weights}, which it would forget"
+        raise UsageError(f"--preset {config.preset}", "used with --weights none", got, fix="--preset balanced")
+    if preset.phases and config.weights == "none" and not preset.batch_statistics:
+        progress.note(f"--preset {config.preset} is made for pretrained weights; for random ones use --preset scratch")
+    return preset
 
 
 def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -74,6 +74,8 @@ class Preset:
         label_smoothing: Share of the target spread over all classes.
         ema_decay: Of the averaged weights, which are the ones evaluated and kept.
         warmup: Share of a phase's steps in which the learning rate rises.
+        batch_statistics: Whether normalisation learns its statistics from the batches, which a network without
+            pretrained weights needs and a pretrained one does not bear.
     """
 
     schema_version: int
@@ -87,6 +89,7 @@ class Preset:
     label_smoothing: float = 0.05
     ema_decay: float = 0.99
     warmup: float = 0.1
+    batch_statistics: bool = False
 
 
 def preset_names() -> tuple[str, ...]:

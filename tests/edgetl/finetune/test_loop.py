@@ -148,6 +148,13 @@ def test_training_leaves_the_statistics_of_batch_normalisation_alone(tmp_path):
     assert trainer.upper[2].training
 
 
+def test_training_learns_the_statistics_where_the_network_was_never_trained(tmp_path):
+    trainer = make(tmp_path, batch_statistics=True)
+    before = trainer.upper[0][1].running_var.clone()
+    trainer.run()
+    assert not torch.equal(trainer.upper[0][1].running_var, before)
+
+
 def test_learning_rates_fall_from_the_top_and_only_weights_decay(tmp_path):
     trainer = make(tmp_path, layer_decay=0.5, weight_decay=0.1)
     groups = [

@@ -18,6 +18,7 @@ from edgetl.finetune.pipeline import Finetuning
 from edgetl.finetune.preset import Phase, Preset
 from edgetl.progress import Progress
 from edgetl.run import RunFolder
+from edgetl_runtime.errors import UsageError
 
 GENTLE = Phase(name="top", depth=0.3, megapixels=0.01, epochs_min=2, epochs_max=2, learning_rate=1e-4)
 
@@ -64,6 +65,14 @@ def test_fine_tuning_that_hurts_keeps_the_baseline_and_says_so(rate, words, fine
     assert any("negative transfer" in note for note in notes)
     assert run.test == run.baseline_test == baseline[0].test
     assert all(torch.equal(value, baseline[1][name]) for name, value in load_file(folder.weights).items())
+
+
+def test_preset_for_random_weights_refuses_pretrained_ones_and_is_named_where_there_are_none(tmp_path):
+    with pytest.raises(UsageError, match="used with --weights none; got --weights auto"):
+        Finetuning(FinetuneConfig(data="parts", preset="scratch"), RunFolder(tmp_path / "run"), Notes())
+    notes = Notes()
+    Finetuning(FinetuneConfig(data="parts", weights="none"), RunFolder(tmp_path / "run"), notes)
+    assert "for random ones use --preset scratch" in notes.notes[0]
 
 
 def test_better_of_the_two_models_is_kept(finetune, baseline):
