@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from edgetl.deploy.contract import Contract, breaches, close_calls
 from edgetl.deploy.plan import INT8_FLAGS
-from edgetl.metrics import carry_thresholds, evaluate, flips, is_defective, refit_temperature, refit_thresholds
+from edgetl.metrics import (
+    evaluate,
+    flips,
+    is_defective,
+    refit_temperature,
+)
+from edgetl.thresholds import carry_thresholds, likely_crossings, refit_thresholds
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
@@ -263,9 +269,17 @@ def _judged_at(
     temperature: float,
 ) -> dict[str, Any]:
     val = metrics_of(run, logits, labels, thresholds, temperature)
-    different = flips((reference.verdicts, reference.labels), decisions_of(run, logits, thresholds, temperature))
+    decisions = decisions_of(run, logits, thresholds, temperature)
+    different = flips((reference.verdicts, reference.labels), decisions)
     drop_pp = 100 * (reference.val["accuracy"] - val["accuracy"])
     figures = {**val, "drop_pp": drop_pp, "flips": int(different.sum())}
+    figures["likely_flips"] = float((different & (reference.verdicts == decisions[0])).sum()) + sum(
+        likely_crossings(reference.scores, _scores_of(run, logits, temperature), cuts=cuts)
+        for cuts in {
+            (reference.thresholds.nok_at, thresholds.nok_at),
+            (reference.thresholds.ok_below, thresholds.ok_below),
+        }
+    )
     return {
         "thresholds": thresholds,
         "temperature": temperature,

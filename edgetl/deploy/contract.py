@@ -185,7 +185,7 @@ def close_calls(contract: Contract, candidate: Mapping[str, Any], float_escapes:
 
     Args:
         contract: The bounds.
-        candidate: As for `breaches`.
+        candidate: As for `breaches`; `likely_flips` where more flips are to be expected elsewhere than were counted.
         float_escapes: Escapes of the float model on the same split.
 
     Example:
@@ -193,7 +193,8 @@ def close_calls(contract: Contract, candidate: Mapping[str, Any], float_escapes:
         >>> close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0)
         ['flips 2.41 % > 2.00']
     """
-    unlucky = {**candidate, "flips": candidate["flips"] + math.sqrt(candidate["flips"])}
+    expected = max(candidate["flips"], candidate.get("likely_flips", 0.0))
+    unlucky = {**candidate, "flips": expected + math.sqrt(expected)}
     return breaches(contract, unlucky, float_escapes)
 
 

@@ -28,7 +28,7 @@ from edgetl.finetune.features import cached_features, extract, feature_key
 from edgetl.finetune.head import Head, class_weights, fit_head, soft_targets
 from edgetl.finetune.interrupt import StopFlag, stop_on_signals
 from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
-from edgetl.finetune.preset import Preset, read_preset
+from edgetl.finetune.preset import Preset, preset_for
 from edgetl.finetune.size import choose_size
 from edgetl.finetune.store import save_weights, write_predictions
 from edgetl.metrics import (
@@ -36,12 +36,11 @@ from edgetl.metrics import (
     calibrated_log_loss,
     evaluate,
     fit_temperature,
-    fit_thresholds,
     is_defective,
 )
 from edgetl.run import Run, RunFolder
+from edgetl.thresholds import fit_thresholds
 from edgetl.versions import versions
-from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities
@@ -71,7 +70,7 @@ class Finetuning:
 
     def __init__(self, config: FinetuneConfig, folder: RunFolder, progress: Progress, *, resume: bool = False) -> None:
         self.config, self.folder, self.progress, self.resume = config, folder, progress, resume
-        self.preset: Preset = _fitting_preset(config, progress)
+        self.preset: Preset = preset_for(config.preset, weights=config.weights, note=progress.note)
         self.spec: BackboneSpec = backbones.get(config.backbone)
         self.device = pick_device(config.device)
         self.seconds: dict[str, float] = {"features": 0.0, "head": 0.0, "finetune": 0.0, "total": 0.0}
@@ -384,16 +383,6 @@ class Finetuning:
             thresholds=thresholds,
             temperature=temperature,
         )
-
-
-def _fitting_preset(config: FinetuneConfig, progress: Progress) -> Preset:
-    preset = read_preset(config.preset)
-    if preset.batch_statistics and config.weights != "none":
-        got = f"--weights {config.weights}, which it would forget"
-        raise UsageError(f"--preset {config.preset}", "used with --weights none", got, fix="--preset balanced")
-    if preset.phases and config.weights == "none" and not preset.batch_statistics:
-        progress.note(f"--preset {config.preset} is made for pretrained weights; for random ones use --preset scratch")
-    return preset
 
 
 def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

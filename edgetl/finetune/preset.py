@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FEW_IMAGES = 150
 SHALLOW = 0.34
@@ -112,3 +116,23 @@ def read_preset(name: str) -> Preset:
         raise UsageError("--preset", "a known preset", f"'{name}'", fix=nearest(name, preset_names()))
     text = (resources.files("edgetl.finetune") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     return from_mapping(Preset, tomllib.loads(text), where=f"presets/{name}.toml")
+
+
+def preset_for(name: str, *, weights: str, note: Callable[[str], None]) -> Preset:
+    """Read a preset and hold it against the weights that training starts from.
+
+    Args:
+        name: Of the preset.
+        weights: `auto`, `none` or a path.
+        note: Told that the preset is made for other weights.
+
+    Raises:
+        UsageError: There is no such preset, or it would forget the pretrained weights.
+    """
+    preset = read_preset(name)
+    if preset.batch_statistics and weights != "none":
+        got = f"--weights {weights}, which it would forget"
+        raise UsageError(f"--preset {name}", "used with --weights none", got, fix="--preset balanced")
+    if preset.phases and weights == "none" and not preset.batch_statistics:
+        note(f"--preset {name} is made for pretrained weights; for random ones use --preset scratch")
+    return preset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError, breaches, too_large, too_slow
+from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError, breaches, close_calls, too_large, too_slow
 from edgetl_runtime.errors import ContractError, UsageError
 from edgetl_runtime.schema import from_mapping, to_mapping
 
@@ -116,3 +116,10 @@ def test_unmet_contract_shows_the_nearest_candidate_first():
     said = error.to_mapping()
     assert (said["type"], said["message"], error.exit_code) == ("ContractError", "x must be y; got z.", 3)
     assert [c["id"] for c in said["candidates"]] == ["near", "far"]
+
+
+def test_close_calls_counts_the_flips_to_be_expected_where_they_are_more():
+    figures = {"drop_pp": 0.0, "flips": 1, "n": 300, "escapes": 0, "overkill": 0}
+    assert close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0) == []
+    figures["likely_flips"] = 5.0
+    assert close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0) == ["flips 2.41 % > 2.00"]
