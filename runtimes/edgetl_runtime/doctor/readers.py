@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # L4T release → JetPack, the longest prefix counts; from NVIDIA's JetPack release notes
 JETPACK = {
     "32": "4", "35": "5", "36": "6", "36.2": "6.0 DP", "36.3": "6.0", "36.4.0": "6.1", "36.4.3": "6.2",
-    "36.4.4": "6.2.1", "36.4.7": "6.2.1", "38": "7", "38.2": "7.0", "38.4": "7.1", "39": "7", "39.2": "7.2",
+    "36.4.4": "6.2.1", "36.4.7": "6.2.1", "36.5": "6.2.2",
+    "38": "7", "38.2": "7.0", "38.4": "7.1", "39": "7", "39.2": "7.2",
 }  # fmt: skip
 
 
@@ -101,8 +102,8 @@ def jetpack(release: str) -> str | None:
     """Return the JetPack that an L4T release belongs to.
 
     Example:
-        >>> jetpack("36.4.3"), jetpack("36.9"), jetpack("38.4.0"), jetpack("41.1")
-        ('6.2', '6', '7.1', None)
+        >>> jetpack("36.4.3"), jetpack("36.5.0"), jetpack("36.9"), jetpack("41.1")
+        ('6.2', '6.2.2', '6', None)
     """
     parts = release.split(".")
     prefixes = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
