@@ -19,6 +19,7 @@ from conditions import conditions, record_path, write_record
 from edgetl.data.images import load_images
 from edgetl.data.split_file import read_split
 from edgetl.deploy import candidates as room
+from edgetl.deploy import judging
 from edgetl.export.run_export import export_run
 from edgetl.metrics import flips
 from edgetl.nvidia import gate
@@ -74,13 +75,13 @@ def evaluate(path: Path) -> dict[str, Any]:
     truth = labels["test"]
     expected = room.logits_of("onnxruntime", model, FLOAT, images["test"])
     right = float((expected.argmax(axis=1) == truth).mean())
-    decided = room.decisions_of(run, expected, run.thresholds, run.temperature)
+    decided = judging.decisions_of(run, expected, run.thresholds, run.temperature)
     rows = []
     for recipe in (r for r in recipes.for_backend("tensorrt") if r.file.rung == 0 and r.file.precision != "f32"):
         made, _ = room.make_model(recipe, model, calibration, folder.path / "quantized")
         logits = room.logits_of("onnxruntime", made, FLOAT, images["test"])
         accuracy = float((logits.argmax(axis=1) == truth).mean())
-        changed = flips(decided, room.decisions_of(run, logits, run.thresholds, run.temperature))
+        changed = flips(decided, judging.decisions_of(run, logits, run.thresholds, run.temperature))
         rows.append(
             {
                 "recipe": recipe.name,

@@ -22,6 +22,7 @@ import numpy as np
 from conditions import RESULTS, conditions, device_name, write_record
 
 from edgetl.deploy import candidates as room
+from edgetl.deploy import judging
 from edgetl.deploy.climbing import Climber
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import PlannedCandidate
@@ -81,8 +82,8 @@ class Bench:
         self.floats = {n: observe.logits(graph.load(self.model), self.splits[n].images) for n in ("val", "test")}
         self.reference = self._reference("val")
 
-    def _reference(self, split: str) -> room.Reference:
-        return room.reference_of(self.run, self.floats[split], self.splits[split].labels)
+    def _reference(self, split: str) -> judging.Reference:
+        return judging.reference_of(self.run, self.floats[split], self.splits[split].labels)
 
     def climber(self) -> Climber:
         """Return the climber that `deploy` would use."""
@@ -110,10 +111,10 @@ class Bench:
         """Return drop and flips of logits of the first test images at a candidate's thresholds."""
         n = len(logits)
         labels = self.splits["test"].labels[:n]
-        reference = room.reference_of(self.run, self.floats["test"][:n], labels)
+        reference = judging.reference_of(self.run, self.floats["test"][:n], labels)
         at = (judged["thresholds"], judged["temperature"])
-        metrics = room.metrics_of(self.run, logits, labels, *at)
-        decisions = room.decisions_of(self.run, logits, *at)
+        metrics = judging.metrics_of(self.run, logits, labels, *at)
+        decisions = judging.decisions_of(self.run, logits, *at)
         count = int(flips((reference.verdicts, reference.labels), decisions).sum())
         return {
             "n": n,
@@ -276,7 +277,7 @@ def accuracy_control(bench: Bench) -> dict[str, Any]:
     logits = {
         n: np.concatenate([compiled(image[None])[0] for image in bench.splits[n].images]) for n in ("val", "test")
     }
-    judged = room.judge(bench.run, CONTRACT, bench.reference, val.labels, logits["val"])
+    judged = judging.judge(bench.run, CONTRACT, bench.reference, val.labels, logits["val"])
     return {
         "val": {key: judged[key] for key in ("drop_pp", "flips", "why")} | {"n": len(val.labels)},
         "test": bench.on_test(judged, logits["test"]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.deploy import candidates as room
+from edgetl.deploy import judging
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.contract import breaches
 from edgetl.run import read_json, write_json
@@ -56,7 +57,7 @@ class Climber:
         run: Run,
         *,
         contract: Contract,
-        reference: room.Reference,
+        reference: judging.Reference,
         val: room.Split,
         model: bytes,
         calibration: CalibrationSet | None,
@@ -98,7 +99,7 @@ class Climber:
     def judged(self, backend: str, model: bytes, options: LoadOptions) -> dict[str, Any]:
         """Evaluate a model on validation and hold it against the contract."""
         logits = room.evaluated(backend, model, options, self.val.images)
-        return room.judge(self.run, self.contract, self.reference, self.val.labels, logits)
+        return judging.judge(self.run, self.contract, self.reference, self.val.labels, logits)
 
     def _float_keeps_it(self) -> bool:
         """Say whether the float model keeps the accuracy terms: what it misses, no rung will keep."""

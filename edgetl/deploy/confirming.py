@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgetl.deploy import candidates as room
+from edgetl.deploy import judging
 from edgetl.deploy.contract import breaches
 from edgetl.metrics import escape_statement, flips
 
@@ -27,14 +28,14 @@ class Look:
     def __init__(self, run: Run, contract: Contract, model: bytes, test: Split) -> None:
         self.run, self.contract, self.test = run, contract, test
         logits = room.logits_of("onnxruntime", model, room.FLOAT, test.images)
-        self.reference = room.reference_of(run, logits, test.labels)
+        self.reference = judging.reference_of(run, logits, test.labels)
 
     def confirm(self, candidate: Candidate) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return a candidate's figures on test and the terms of the contract that they break."""
         at = (candidate.thresholds, candidate.temperature)
         logits = room.logits_of(candidate.runs_as, candidate.model, candidate.load_options, self.test.images)
-        metrics = room.metrics_of(self.run, logits, self.test.labels, *at)
-        decisions = room.decisions_of(self.run, logits, *at)
+        metrics = judging.metrics_of(self.run, logits, self.test.labels, *at)
+        decisions = judging.decisions_of(self.run, logits, *at)
         float_val = self.reference.val
         confirmed = {
             **metrics,

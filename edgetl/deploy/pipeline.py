@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.deploy import candidates as room
+from edgetl.deploy import judging
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.climbing import Climber
@@ -33,7 +34,7 @@ from edgetl_runtime.probe import facts
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
-    from edgetl.deploy.candidates import Reference
+    from edgetl.deploy.judging import Reference
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.profiles import DeviceProfile
     from edgetl.progress import Progress
@@ -130,7 +131,7 @@ class Deploying:
     def _reference(self) -> Reference:
         with self.progress.stage("float reference"):
             logits = room.logits_of("onnxruntime", self.exported.model, room.FLOAT, self.val.images)
-        return room.reference_of(self.run, logits, self.val.labels)
+        return judging.reference_of(self.run, logits, self.val.labels)
 
     def _evaluate(self) -> list[Candidate]:
         """Make every planned model and judge it on validation."""

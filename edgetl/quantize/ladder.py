@@ -36,6 +36,7 @@ class Step:
         accuracy: On validation, 0 to 1.
         drop_pp: Against the float model, percentage points.
         flips: Images whose decision differs from the float model's.
+        likely_flips: As many as are to be expected of as many other images.
         escapes: On validation.
         why: Broken terms; empty if it keeps them all.
     """
@@ -48,6 +49,7 @@ class Step:
     accuracy: float
     drop_pp: float
     flips: int
+    likely_flips: float
     escapes: int
     why: tuple[str, ...]
 
@@ -115,10 +117,10 @@ class _Attempt:
         """Whether every term is kept, and by more than chance may take away."""
         return not self.judged["why"] and not self.judged["close"]
 
-    def badness(self) -> tuple[int, bool, int, float, int]:
-        """Order attempts: broken terms, terms just kept, decisions that changed, accuracy, layers in float."""
+    def badness(self) -> tuple[int, bool, float, float, int]:
+        """Order attempts: broken terms, terms just kept, decisions likely to change, accuracy, layers in float."""
         judged = self.judged
-        return len(judged["why"]), not self.clear, judged["flips"], judged["drop_pp"], len(self.kept_float)
+        return len(judged["why"]), not self.clear, judged["likely_flips"], judged["drop_pp"], len(self.kept_float)
 
 
 class _Judged:
@@ -146,8 +148,8 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
         rungs: At least one, in their order.
         maker: Makes the models.
         judge: Called with (model, a word for the progress); returns `val` with `accuracy` and `escapes`, `drop_pp`,
-            `flips`, `why`, the broken terms, and `close`, those kept by less than chance may take away. Equal models
-            are judged once.
+            `flips`, `likely_flips`, `why`, the broken terms, and `close`, those kept by less than chance may take away.
+            Equal models are judged once.
 
     Returns:
         The first rung that keeps the terms with room to spare; else the one that comes nearest.
@@ -217,6 +219,7 @@ def _step(attempt: _Attempt, *, evaluations: int, seconds: float) -> Step:
         accuracy=judged["val"]["accuracy"],
         drop_pp=judged["drop_pp"],
         flips=judged["flips"],
+        likely_flips=round(judged["likely_flips"], 2),
         escapes=judged["val"]["escapes"],
         why=tuple(judged["why"]),
     )

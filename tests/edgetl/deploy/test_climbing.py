@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgetl.deploy import candidates as room
+from edgetl.deploy import judging
 from edgetl.deploy.climbing import Climber
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import PlannedCandidate
@@ -40,7 +41,7 @@ def climber(conv_net, conv_net_images, tmp_path):
         return Climber(
             RUN,
             contract=contract,
-            reference=room.reference_of(RUN, logits, labels),
+            reference=judging.reference_of(RUN, logits, labels),
             val=room.Split(images=conv_net_images, labels=labels),
             model=conv_net,
             calibration=chosen,

@@ -53,7 +53,8 @@ class Judge:
         flips = 20 - in_float
         why = () if kept else (f"flips {flips}",)
         close = ("flips",) if word in self.close else ()
-        return {"val": {"accuracy": 0.9, "escapes": 1}, "drop_pp": 0.0, "flips": flips, "why": why, "close": close}
+        said = {"drop_pp": 0.0, "flips": flips, "likely_flips": float(flips), "why": why, "close": close}
+        return {"val": {"accuracy": 0.9, "escapes": 1}, **said}
 
 
 def test_climb_stops_at_the_first_rung_that_keeps_the_terms():
