@@ -21,6 +21,7 @@ STATIONS = {"quiet": QUIET, "noisy": NOISY}
 # slow-down of B → share that must be found; false alarms are counted on the first
 GOALS = {0.0: None, 0.03: 0.75, 0.05: 0.95, 0.10: 0.99}
 MAX_FALSE_ALARMS = 1
+FIRST_SEED = 20_000  # of stations on which no number of the design was chosen
 
 
 def main() -> int:
@@ -55,14 +56,13 @@ def cell(station: str, noise: Noise, slower: float, trials: int) -> dict[str, An
     """Count the verdicts of one slow-down on one station."""
     verdicts: collections.Counter[str] = collections.Counter()
     pairs = 0
-    for seed in range(trials):
+    for seed in range(FIRST_SEED, FIRST_SEED + trials):
         fake = FakeStation({"A": BASE_MS, "B": BASE_MS * (1 + slower)}, noise=noise, seed=seed)
         outcome = compare_rounds(fake.round, seed=seed)
         verdicts[outcome.verdict] += 1
         pairs += len(outcome.differences["decision"])
     found = verdicts["REGRESSED"] / trials
     goal = GOALS[slower]
-    wrong = verdicts["REGRESSED"] + verdicts["IMPROVED"]
     return {
         "station": station,
         "slower": slower,
@@ -70,7 +70,7 @@ def cell(station: str, noise: Noise, slower: float, trials: int) -> dict[str, An
         "verdicts": dict(verdicts),
         "found": found,
         "mean_pairs": pairs / trials,
-        "met": wrong <= MAX_FALSE_ALARMS if goal is None else found >= goal,
+        "met": verdicts["REGRESSED"] <= MAX_FALSE_ALARMS if goal is None else found >= goal,
     }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Judge = Callable[[bytes, str], Mapping[str, Any]]
 
 STRIDE = 3
+SPARE_SHARE = 0.05  # of the time in float; in int8 they would take about half of it
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +98,11 @@ class Maker(Protocol):
     def make(self, recipe: Recipe) -> tuple[bytes, dict[str, Any]]:
         """Return the model of a rung, every layer quantized, and what there is to say of it."""
 
-    def ranked(self, recipe: Recipe, model: bytes) -> Sequence[str]:
-        """Return the layers that the rung may keep in float, the most worthwhile first."""
+    def ranked(self, recipe: Recipe, model: bytes, *, share: float | None = None) -> Sequence[str]:
+        """Return the layers that the rung may keep in float, the most worthwhile first.
+
+        With a `share` of the float network's time, those of them that together take no more of it.
+        """
 
     def restored(self, recipe: Recipe, model: bytes, layers: Sequence[str]) -> bytes:
         """Return the model with these layers in float."""
@@ -165,7 +169,7 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
         attempt = _Attempt(recipe, model, evidence, ask(model, recipe.name))
         if not attempt.clear and recipe.file.keep_float_share:
             kept = not attempt.judged["why"] or (best is not None and not best.judged["why"])
-            attempt = _with_layers_in_float(attempt, maker, ask, most=STRIDE if kept else None)
+            attempt = _with_layers_in_float(attempt, maker, ask, spare=kept)
         steps.append(_step(attempt, evaluations=ask.count - before, seconds=time.monotonic() - started))
         if best is None or attempt.badness() < best.badness():
             best = attempt
@@ -177,12 +181,13 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
     return Climb(recipe=best.recipe, model=best.model, evidence=best.evidence, judged=best.judged, steps=tuple(steps))
 
 
-def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged, *, most: int | None) -> _Attempt:
+def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged, *, spare: bool) -> _Attempt:
     """Find how few of the ranked layers must stay in float, by strides, then by halving; else give back the best.
 
-    At most `most` layers are kept: room to spare is worth a few of them, not the speed.
+    Room to spare is worth a few layers that hardly take time, not the speed.
     """
-    ranked = maker.ranked(full.recipe, full.model)[:most]
+    ranked = maker.ranked(full.recipe, full.model, share=SPARE_SHARE if spare else None)
+    ranked = ranked[:STRIDE] if spare else ranked
     tried = [full]
 
     def attempt(count: int) -> bool:

@@ -42,7 +42,7 @@ class Design:
     """
 
     looks: tuple[int, ...] = (10, 20, 40)
-    error: float = 0.01 / 3
+    error: float = 0.001
     min_effect: float = 0.02
     margin: float = 0.05
 
@@ -50,7 +50,7 @@ class Design:
         if not self.looks or list(self.looks) != sorted(set(self.looks)) or any(n < 2 or n % 2 for n in self.looks):
             raise UsageError("looks", "rising even numbers of pairs", str(self.looks), fix="10, 20, 40")
         if not 0 < self.error < 0.5:
-            raise UsageError("error", "between 0 and 0.5", str(self.error), fix="0.0033")
+            raise UsageError("error", "between 0 and 0.5", str(self.error), fix="0.001")
         if not 0 <= self.min_effect < self.margin:
             must, got = f"at least 0 and below the margin ({self.margin:g})", f"{self.min_effect:g}"
             raise UsageError("the smallest effect that matters", must, got, fix="a quieter machine, or a wider margin")

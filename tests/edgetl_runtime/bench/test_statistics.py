@@ -75,14 +75,15 @@ def test_judge_is_three_way(shift: float, spread: float, n: int, verdict: str | 
 
 
 def test_judge_together_shares_the_error_between_metrics() -> None:
+    design = Design(error=0.0033)
     same, slow = [0.001, -0.001] * 5, [0.1 + i / 1000 for i in range(10)]
-    assert statistics.judge_together({"decision": same, "network": slow}, Design())[0] == "REGRESSED"
-    assert statistics.judge_together({"decision": same, "network": same}, Design())[0] == "PASS"
+    assert statistics.judge_together({"decision": same, "network": slow}, design)[0] == "REGRESSED"
+    assert statistics.judge_together({"decision": same, "network": same}, design)[0] == "PASS"
     # alone enough for REGRESSED, together with another not: 3 of 1024 sign patterns are as extreme
     barely = [0.1] * 8 + [0.09, -0.001]
     assert statistics.p_greater(barely) == pytest.approx(2 / 1024)
-    assert statistics.judge(barely, Design()).verdict == "REGRESSED"
-    assert statistics.judge_together({"decision": barely, "network": same}, Design())[0] is None
+    assert statistics.judge(barely, design).verdict == "REGRESSED"
+    assert statistics.judge_together({"decision": barely, "network": same}, design)[0] is None
 
 
 def test_bootstrap_resamples_rounds_and_refuses_too_few() -> None:
