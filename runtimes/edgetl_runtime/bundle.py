@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgetl_runtime import __version__, onnx_walk, signature
 from edgetl_runtime import manifest as manifests
-from edgetl_runtime.errors import BundleError, SignatureError
+from edgetl_runtime.errors import BundleError, OutdatedError, SignatureError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -234,7 +234,7 @@ class Bundle:
         needed = self.manifest.min_runtime
         if manifests.version_tuple(needed) > manifests.version_tuple(__version__):
             fix = "pip install -U edgetl-runtime"
-            raise BundleError("edgetl-runtime", f"at least version {needed} for this bundle", __version__, fix=fix)
+            raise OutdatedError("edgetl-runtime", f"at least version {needed} for this bundle", __version__, fix=fix)
 
     def _check_against_signature(self, signed: dict[str, str]) -> None:
         if signed != self.digests:

@@ -4,7 +4,8 @@
     ├── UsageError (ValueError)    exit 2   an argument, option or configuration key is wrong
     ├── ImageError (ValueError)    exit 1   a file or array is not an image this model can read
     ├── BundleError (ValueError)   exit 1   a bundle is damaged, altered or from a newer edgetl
-    │   └── SignatureError          exit 1   unsigned, or signed by nobody this machine trusts
+    │   ├── OutdatedError          exit 1   whole, but from a newer edgetl than this runtime
+    │   └── SignatureError         exit 1   unsigned, or signed by nobody this machine trusts
     ├── InstallError (RuntimeError) exit 1  a device cannot take, keep or leave a generation
     │   └── BusyError              exit 1   another installation is at work
     ├── ShapeError (ValueError)    exit 1   a tensor has the wrong shape or dtype
@@ -66,6 +67,10 @@ class ImageError(EdgetlError, ValueError):
 
 class BundleError(EdgetlError, ValueError):
     """A bundle is damaged, altered, hostile or from a newer edgetl."""
+
+
+class OutdatedError(BundleError):
+    """A bundle is from a newer edgetl than this runtime reads: nothing is wrong with the bundle."""
 
 
 class SignatureError(BundleError):

@@ -8,7 +8,7 @@ import re
 from typing import Any, Literal, NoReturn
 
 from edgetl_runtime import __version__
-from edgetl_runtime.errors import BundleError, EdgetlError
+from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
 from edgetl_runtime.tasks.classification import Thresholds
@@ -285,7 +285,7 @@ def _must(holds: bool, what: str, must: str, got: str) -> None:  # noqa: FBT001 
 def _check_version(version: object) -> None:
     if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
         fix = f"update edgetl-runtime (this is {__version__}): pip install -U edgetl-runtime"
-        raise BundleError(f"schema_version in {MANIFEST_NAME}", f"at most {SCHEMA_VERSION}", str(version), fix=fix)
+        raise OutdatedError(f"schema_version in {MANIFEST_NAME}", f"at most {SCHEMA_VERSION}", str(version), fix=fix)
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

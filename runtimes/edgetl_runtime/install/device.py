@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, InstallError
+from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, InstallError, OutdatedError
 from edgetl_runtime.install.disk import Disk
 from edgetl_runtime.install.log import DeploymentLog
 from edgetl_runtime.install.state import Generation, State, StateFile
@@ -171,6 +171,16 @@ class Device:
         except BundleError as error:
             return error.sentence
         return None
+
+    def is_newer(self, generation: Generation) -> bool:
+        """Whether an installed generation needs a newer runtime than this one: no damage, whatever else is true."""
+        try:
+            self.open_generation(generation).close()
+        except OutdatedError:
+            return True
+        except BundleError:
+            return False
+        return False
 
     def signature_fault(self, generation: Generation) -> str | None:
         """Say what is wrong with an installed generation's bytes or signature, None if nothing is."""

@@ -79,12 +79,18 @@ def _trial_fault(device: Device, state: State) -> str | None:
 
 
 def _with_whole_generation(device: Device, state: State) -> State:
-    """Go back, or say INCONSISTENT, where the committed generation is damaged."""
+    """Go back, or say INCONSISTENT, where the committed generation is damaged.
+
+    One that needs a newer runtime than this is not: a runtime that was downgraded must not throw it away.
+    """
     from edgetl_runtime.install.device import new_id
 
     damaged = state.committed
     fault = device.fault(damaged) if damaged is not None else None
     if damaged is None or fault is None:
+        return state
+    if device.is_newer(damaged):
+        _log.error("generation %s cannot run: %s", damaged.name, fault)
         return state
     _log.error("generation %s is damaged: %s", damaged.name, fault)
     if state.previous is not None and device.fault(state.previous) is None:

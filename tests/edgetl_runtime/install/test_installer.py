@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import errno
 import multiprocessing
 import os
@@ -31,6 +32,7 @@ from edgetl_runtime.errors import (
 )
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
+from edgetl_runtime.manifest import Requires
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -306,6 +308,54 @@ def test_a_bundle_that_does_not_fit_on_the_disk_is_refused_before_anything_is_wr
 def test_too_little_memory_is_said_before_anything_runs(kit, device_at, monkeypatch):
     monkeypatch.setattr("edgetl_runtime.install.selftest.available_mb", lambda: 10.0)
     assert_refused(device_at("old"), kit.bundles["new"], InstallError, "free memory")
+
+
+def variant_changed(tiny_parts, kit, path, **changes):
+    """Write a well signed bundle of the kit's line whose variants say something else of what they need."""
+    fields, members = tiny_parts()
+    with open_bundle(kit.bundles["new"]) as new:
+        line = new.manifest.line
+    variants = tuple(dataclasses.replace(variant, **changes) for variant in fields.variants)
+    write_bundle(path, dataclasses.replace(fields, line=line, sequence=2, variants=variants), members, keys=(kit.key,))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"requires": Requires(arch=("riscv64",))}, "it needs riscv64, this is "),
+        ({"requires": Requires(cpu_flags=("no_such_flag",))}, "the CPU lacks no_such_flag"),
+        ({"backend": "from_the_future"}, "the backend must be known; got 'from_the_future'"),
+    ],
+    ids=["other machine", "other CPU", "no such backend"],
+)
+def test_a_bundle_that_cannot_run_here_is_refused(changes, words, tiny_parts, kit, device_at, tmp_path):
+    path = variant_changed(tiny_parts, kit, tmp_path / "other.edgetl", **changes)
+    assert_refused(device_at("old"), path, EdgetlError, words)
+
+
+def test_a_bundle_for_a_newer_runtime_is_refused(kit, device_at, monkeypatch):
+    monkeypatch.setattr("edgetl_runtime.bundle.__version__", "0.0.9")
+    words = "edgetl-runtime must be at least version 0.1.0 for this bundle; got 0.0.9"
+    assert_refused(device_at("old"), kit.bundles["new"], BundleError, words)
+
+
+@pytest.mark.parametrize("years", [(1970, 1970), (2036, 2036), (2036, 1970), (1970, 2036)])
+def test_the_clock_decides_nothing(years, kit, device_at, monkeypatch):
+    class Clock(dt.datetime):
+        year_now = years[0]
+
+        @classmethod
+        def now(cls, tz=None):
+            return dt.datetime(cls.year_now, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("edgetl_runtime.install.device.dt.datetime", Clock)
+    device = device_at("old")
+    install(device, kit.bundles["new"])
+    Clock.year_now = years[1]  # jumps during the trial
+    assert device.commit().committed.sequence == 2
+    assert device.rollback().committed.sequence == 1
+    assert [entry["time"][:4] for entry in device.log.entries()[-3:]] == [str(y) for y in (years[0], *2 * years[1:])]
 
 
 def test_a_power_mode_below_the_contracts_is_refused(tiny_parts, kit, device_at, tmp_path, monkeypatch):

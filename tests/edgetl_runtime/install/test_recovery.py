@@ -10,7 +10,7 @@ import faults
 import pytest
 from crash_model import digest, read_tree
 
-from edgetl_runtime.errors import InstallError
+from edgetl_runtime.errors import InstallError, OutdatedError
 from edgetl_runtime.install.installer import Installer
 from edgetl_runtime.install.state import encode
 
@@ -179,6 +179,17 @@ def test_a_device_without_a_whole_generation_takes_a_bundle_again(kit, device_at
     Installer(device, self_test=faults.quick_self_test).install(kit.bundles["old"])
     assert device.commit().phase == "COMMITTED"
     assert [path.name[-1] for path in device.generations.iterdir()] == ["x"]  # the damaged one is gone
+
+
+def test_a_downgraded_runtime_keeps_the_generation_that_it_cannot_run(kit, device_at, monkeypatch):
+    device = device_at("new")
+    with monkeypatch.context() as patched:
+        patched.setattr("edgetl_runtime.bundle.__version__", "0.0.9")
+        with device.locked("RECOVER") as state:
+            assert (state.committed.sequence, state.previous.sequence, state.inconsistent) == (2, 1, None)
+        with pytest.raises(OutdatedError, match=r"edgetl-runtime must be at least version 0\.1\.0"):
+            device.open_generation(state.committed)
+    assert device.fault(device.states.read().committed) is None
 
 
 def test_a_newer_state_is_refused_and_nothing_changes(device_at):
