@@ -31,6 +31,9 @@ def main() -> int:
     parser.add_argument("--slowed", type=int, default=10, help="comparisons with itself slowed by 10 %%")
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="finished comparisons; those in it are not repeated"
+    )
     parser.add_argument("--allow-disturbed", action="store_true", help="for a trial of the script; nothing is recorded")
     args = parser.parse_args()
     settings = Settings(
@@ -40,12 +43,14 @@ def main() -> int:
         network=False,
         allow_disturbed=args.allow_disturbed,
     )
-    before, begin = conditions(), time.monotonic()
-    runs = [
-        one(args.bundles[i % len(args.bundles)], slower, settings, seed=i)
-        for slower, count in ((0.0, args.same), (SLOWED_PCT, args.slowed))
-        for i in range(count)
-    ]
+    before = conditions()
+    planned = [(slower, i) for slower, count in ((0.0, args.same), (SLOWED_PCT, args.slowed)) for i in range(count)]
+    runs = kept(args.journal)
+    for slower, i in planned[len(runs) :]:
+        runs.append(one(args.bundles[i % len(args.bundles)], slower, settings, seed=i))
+        if args.journal is not None:
+            with args.journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(runs[-1]) + "\n")
     same = collections.Counter(r["verdict"] for r in runs if not r["slower_pct"])
     slowed = collections.Counter(r["verdict"] for r in runs if r["slower_pct"])
     record = {
@@ -60,7 +65,7 @@ def main() -> int:
             "same": same["PASS"] >= GOALS["same_pass_share"] * args.same and same["REGRESSED"] == 0,
             "slowed": slowed["REGRESSED"] == args.slowed,
         },
-        "seconds": round(time.monotonic() - begin),
+        "seconds": round(sum(r["seconds"] for r in runs)),
         "conditions": before,
         "load_after": conditions()["load"],
     }
@@ -68,6 +73,13 @@ def main() -> int:
     if not args.allow_disturbed:
         write_record("regression-gate", record)
     return 0 if all(record["met"].values()) else 1
+
+
+def kept(journal: Path | None) -> list[dict[str, Any]]:
+    """Return the comparisons that an interrupted call has finished, in their order."""
+    if journal is None or not journal.is_file():
+        return []
+    return [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
 
 
 def one(bundle: Path, slower_pct: float, settings: Settings, *, seed: int) -> dict[str, Any]:
