@@ -275,9 +275,7 @@ class Finetuning:
 
     def _train_phases(self) -> None:
         for index, phase in enumerate(self.preset.phases):
-            depth = phase.depth_for(images=len(self.train.images), baseline=self.baseline_balanced)
-            if self.preset.batch_statistics:
-                depth = phase.depth  # few images or not: what was never trained cannot stay as it is
+            depth = self.preset.depth_of(phase, images=len(self.train.images), baseline=self.baseline_balanced)
             frozen, learning = split_at_depth([module for _, module in self.segments], depth)
             layers = [*learning, torch.nn.Dropout(self.preset.dropout), self.classifier]
             with self.progress.stage(

@@ -95,6 +95,16 @@ class Preset:
     warmup: float = 0.1
     batch_statistics: bool = False
 
+    def depth_of(self, phase: Phase, *, images: int, baseline: float) -> float:
+        """Return how deep to unfreeze in a phase; what was never trained cannot stay as it is, however few the images.
+
+        Args:
+            phase: Of this preset.
+            images: Of the training split.
+            baseline: Balanced accuracy of the frozen baseline on validation, 0 to 1.
+        """
+        return phase.depth if self.batch_statistics else phase.depth_for(images=images, baseline=baseline)
+
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of all presets."""

@@ -37,3 +37,10 @@ def test_epochs_follow_the_budget_between_bounds(images, epochs):
 )
 def test_depth_follows_data_size_and_distance(images, baseline, depth):
     assert PHASE.depth_for(images=images, baseline=baseline) == depth
+
+
+def test_depth_is_that_of_the_data_for_pretrained_weights_and_the_phases_own_for_random_ones():
+    few = {"images": 40, "baseline": 0.6}
+    balanced, scratch = read_preset("balanced"), read_preset("scratch")
+    assert balanced.depth_of(balanced.phases[1], **few) == balanced.phases[1].depth_for(**few) == 0.34
+    assert scratch.depth_of(scratch.phases[0], **few) == 1.0
