@@ -36,7 +36,8 @@ class Design:
 
     Attributes:
         looks: Numbers of pairs after which the data are judged; the last one ends it.
-        error: One-sided error probability of every look, for slower and for faster each.
+        error: One-sided error probability of every look, for slower and for faster each. Ten pairs can prove it for
+            one metric; two share it and need twenty.
         min_effect: Smallest change that matters, as a share: a smaller one is never REGRESSED.
         margin: PASS proves that the slow-down is below this share.
     """
