@@ -44,7 +44,9 @@ def main() -> int:
         allow_disturbed=args.allow_disturbed,
     )
     before = conditions()
-    planned = [(slower, i) for slower, count in ((0.0, args.same), (SLOWED_PCT, args.slowed)) for i in range(count)]
+    counts = {0.0: args.same, SLOWED_PCT: args.slowed}
+    # both kinds over the whole time, so that one that is broken off says something of both
+    planned = sorted(((s, i) for s, n in counts.items() for i in range(n)), key=lambda one: one[1] / counts[one[0]])
     runs = kept(args.journal)
     for slower, i in planned[len(runs) :]:
         runs.append(one(args.bundles[i % len(args.bundles)], slower, settings, seed=i))
