@@ -130,11 +130,15 @@ def preprocess(
     image = to_eight_bit(_check_array(image), spec, name="the image array")
     if spec.roi_px is not None:
         image = _crop_roi(image, spec.roi_px)
-    if image.ndim == 2 or image.shape[2] == 1:
-        image = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB), np.uint8)
-    elif (colour or spec.colour) == "bgr":
-        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-    return np.ascontiguousarray(_resize(image, spec))
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    # scaling treats channels alike, so that fewer and smaller ones give the same numbers sooner
+    image = np.ascontiguousarray(_resize(image, spec))
+    if image.ndim == 2:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+    if (colour or spec.colour) == "bgr":
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return image
 
 
 def to_eight_bit(image: NDArray[Any], spec: PreprocessSpec, *, name: str) -> NDArray[np.uint8]:
@@ -307,7 +311,7 @@ def _resize(image: NDArray[np.uint8], spec: PreprocessSpec) -> NDArray[np.uint8]
     height, width = image.shape[:2]
     factor = min(target[0] / width, target[1] / height)
     inner = (max(1, round(width * factor)), max(1, round(height * factor)))
-    canvas = np.full((target[1], target[0], 3), spec.pad_grey, np.uint8)
+    canvas = np.full((target[1], target[0], *image.shape[2:]), spec.pad_grey, np.uint8)
     left, top = (target[0] - inner[0]) // 2, (target[1] - inner[1]) // 2
     canvas[top : top + inner[1], left : left + inner[0]] = _scale(image, inner, spec)
     return canvas

@@ -340,6 +340,20 @@ def test_preprocess_does_not_care_how_an_array_lies_in_memory(spec):
     np.testing.assert_array_equal(preprocess(GREY[:, ::-1], spec), preprocess(GREY[:, ::-1].copy(), spec))
 
 
+@pytest.mark.parametrize("resize", ["stretch", "fit", "crop"])
+@pytest.mark.parametrize("interpolation", ["area", "linear"])
+def test_preprocess_gives_the_numbers_of_converting_colours_first(resize, interpolation):
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(20, 400, (30, 2)):
+        spec = PreprocessSpec(width_px=61, height_px=47, resize=resize, interpolation=interpolation)
+        grey, bgr = (rng.integers(0, 256, (height, width, *rest), np.uint8) for rest in ((), (3,)))
+        rgb = preprocess(np.ascontiguousarray(np.dstack([grey] * 3)), spec, colour="rgb")
+        assert np.array_equal(preprocess(grey, spec), rgb)
+        assert np.array_equal(preprocess(grey[:, :, None], spec), rgb)
+        swapped = preprocess(np.ascontiguousarray(bgr[:, :, ::-1]), spec, colour="rgb")
+        assert np.array_equal(preprocess(bgr, spec, colour="bgr"), swapped)
+
+
 def test_preprocess_reduces_deep_frames_as_decode_reduces_deep_files():
     spec = dataclasses.replace(SPEC, bit_depth=12)
     deep = GREY.astype(np.uint16) << 4
