@@ -110,18 +110,11 @@ class Climber:
         """Return a rung's model; see `Maker`."""
         return room.make_model(recipe, self._float(recipe), self.calibration, self.folder)
 
-    def ranked(self, recipe: Recipe, model: bytes, *, share: float | None = None) -> tuple[str, ...]:
+    def ranked(self, recipe: Recipe, model: bytes) -> tuple[str, ...]:
         """Return the layers the rung may keep in float; see `Maker`."""
         found = self.sensitivity(recipe, model)
-        if share is not None:
-            cheap, left = [], share
-            for layer in found:
-                if layer.time_share <= left:
-                    cheap.append(layer.layer)
-                    left -= layer.time_share
-            return tuple(cheap)
-        shares = np.cumsum([layer.time_share for layer in found])
-        count = int((shares <= recipe.file.keep_float_share).sum())
+        share = np.cumsum([layer.time_share for layer in found])
+        count = int((share <= recipe.file.keep_float_share).sum())
         return tuple(layer.layer for layer in found[: max(count, 1)])
 
     def restored(self, recipe: Recipe, model: bytes, layers: Sequence[str]) -> bytes:

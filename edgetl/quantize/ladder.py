@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Judge = Callable[[bytes, str], Mapping[str, Any]]
 
 STRIDE = 3
-SPARE_SHARE = 0.05  # of the time in float; in int8 they would take about half of it
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +97,8 @@ class Maker(Protocol):
     def make(self, recipe: Recipe) -> tuple[bytes, dict[str, Any]]:
         """Return the model of a rung, every layer quantized, and what there is to say of it."""
 
-    def ranked(self, recipe: Recipe, model: bytes, *, share: float | None = None) -> Sequence[str]:
-        """Return the layers that the rung may keep in float, the most worthwhile first.
-
-        With a `share` of the float network's time, those of them that together take no more of it.
-        """
+    def ranked(self, recipe: Recipe, model: bytes) -> Sequence[str]:
+        """Return the layers that the rung may keep in float, the most worthwhile first."""
 
     def restored(self, recipe: Recipe, model: bytes, layers: Sequence[str]) -> bytes:
         """Return the model with these layers in float."""
@@ -162,14 +158,13 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
     steps: list[Step] = []
     best: _Attempt | None = None
     for recipe in rungs:
-        if recipe.file.retrain and best is not None and not best.judged["why"]:
-            break  # other weights only where the terms are missed
+        if (recipe.file.retrain or recipe.file.keep_float_share) and best is not None and not best.judged["why"]:
+            break  # other weights, or a fifth of the speed, only where the terms are missed
         started, before = time.monotonic(), ask.count
         model, evidence = maker.make(recipe)
         attempt = _Attempt(recipe, model, evidence, ask(model, recipe.name))
-        if not attempt.clear and recipe.file.keep_float_share:
-            kept = not attempt.judged["why"] or (best is not None and not best.judged["why"])
-            attempt = _with_layers_in_float(attempt, maker, ask, spare=kept)
+        if attempt.judged["why"] and recipe.file.keep_float_share:
+            attempt = _with_layers_in_float(attempt, maker, ask)
         steps.append(_step(attempt, evaluations=ask.count - before, seconds=time.monotonic() - started))
         if best is None or attempt.badness() < best.badness():
             best = attempt
@@ -181,13 +176,9 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
     return Climb(recipe=best.recipe, model=best.model, evidence=best.evidence, judged=best.judged, steps=tuple(steps))
 
 
-def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged, *, spare: bool) -> _Attempt:
-    """Find how few of the ranked layers must stay in float, by strides, then by halving; else give back the best.
-
-    Room to spare is worth a few layers that hardly take time, not the speed.
-    """
-    ranked = maker.ranked(full.recipe, full.model, share=SPARE_SHARE if spare else None)
-    ranked = ranked[:STRIDE] if spare else ranked
+def _with_layers_in_float(full: _Attempt, maker: Maker, ask: _Judged) -> _Attempt:
+    """Find how few of the ranked layers must stay in float, by strides, then by halving; else give back the best."""
+    ranked = maker.ranked(full.recipe, full.model)
     tried = [full]
 
     def attempt(count: int) -> bool:

@@ -129,10 +129,6 @@ def test_ranked_layers_stay_below_the_share_of_time(climber):
     kept = one.ranked(recipe, model)
     assert 1 <= len(kept) < len(share)
     assert len(kept) == 1 or sum(share[layer] for layer in kept) <= recipe.file.keep_float_share
-    costliest = max(share.values())
-    cheap = one.ranked(recipe, model, share=0.9 * costliest)
-    assert 0 < sum(share[layer] for layer in cheap) <= 0.9 * costliest
-    assert one.ranked(recipe, model, share=0.0) == ()
 
 
 def test_climb_without_calibration_images_is_one_sentence(climber):

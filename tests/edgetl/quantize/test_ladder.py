@@ -22,15 +22,14 @@ class Maker:
     """Models are words: a recipe's name, then how many layers are in float."""
 
     layers: tuple[str, ...] = tuple("abcdefghijklmnop")
-    cheap: int = 16
     made: list = dataclasses.field(default_factory=list)
 
     def make(self, recipe):
         self.made.append(recipe.name)
         return recipe.name.encode(), {"recipe": recipe.name}
 
-    def ranked(self, recipe, model, *, share=None):
-        return self.layers if share is None else self.layers[: self.cheap]
+    def ranked(self, recipe, model):
+        return self.layers
 
     def restored(self, recipe, model, layers):
         assert tuple(layers) == self.layers[: len(layers)]
@@ -71,22 +70,12 @@ def test_climb_goes_on_where_a_term_is_kept_by_less_than_chance_may_take_away():
     assert ladder.climb([rung("a", 0), rung("b", 1)], Maker(), judge).model == b"b"
 
 
-def test_mixed_rung_keeps_layers_in_float_for_a_term_that_is_just_kept():
-    judge = Judge(good=("m",), close=("m",), needed=2)
-    assert ladder.climb([rung("m", 4, mixed=True)], Maker(), judge).model == b"m+2"
-
-
-def test_mixed_rung_spends_few_layers_where_the_terms_are_kept_already():
-    judge = Judge(good=("b",), close=("b",), needed=10)
-    climbed = ladder.climb([rung("b", 0), rung("m", 4, mixed=True)], Maker(), judge)
-    assert climbed.model == b"b"
-    assert judge.asked == ["b", "m", "m+1", "m+3"]
-
-
-def test_mixed_rung_spends_no_speed_where_the_terms_are_kept_already():
+def test_no_layer_is_kept_in_float_for_a_term_that_is_just_kept():
     judge = Judge(good=("b",), close=("b",), needed=1)
-    climbed = ladder.climb([rung("b", 0), rung("m", 4, mixed=True)], Maker(cheap=0), judge)
-    assert (climbed.model, judge.asked) == (b"b", ["b", "m"])
+    climbed = ladder.climb([rung("b", 0), rung("m", 4, mixed=True)], Maker(), judge)
+    assert (climbed.model, judge.asked) == (b"b", ["b"])
+    judge = Judge(good=("m",), close=("m",), needed=2)
+    assert ladder.climb([rung("m", 4, mixed=True)], Maker(), judge).model == b"m"
 
 
 def test_climb_takes_what_just_keeps_the_terms_where_nothing_does_better_and_trains_nothing_for_it():
