@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from onnx import ModelProto, NodeProto
 
 from edgetl.quantize import graph
+from edgetl.quantize.saturation import SATURATING_OPS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-SATURATING_OPS = ("Clip", "Relu")  # ONNX Runtime's quantizer takes these out where their pair saturates alike
 Units = dict[str, tuple[str, ...]]
 
 

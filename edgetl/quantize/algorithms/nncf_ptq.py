@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.quantize import bias_correction, graph, static
+from edgetl.quantize.saturation import drop_saturated
 from edgetl.quantize.vendor import translated
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def quantize(
     if parameters.bias_correction not in NNCF_CORRECTIONS:
         how = parameters.bias_correction
         bias_correction.apply(quantized, original, calibration[: parameters.bias_images], how=how)
+    drop_saturated(quantized)
     return graph.to_bytes(quantized)
 
 
