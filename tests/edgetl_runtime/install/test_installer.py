@@ -310,16 +310,6 @@ def test_too_little_memory_is_said_before_anything_runs(kit, device_at, monkeypa
     assert_refused(device_at("old"), kit.bundles["new"], InstallError, "free memory")
 
 
-def variant_changed(tiny_parts, kit, path, **changes):
-    """Write a well signed bundle of the kit's line whose variants say something else of what they need."""
-    fields, members = tiny_parts()
-    with open_bundle(kit.bundles["new"]) as new:
-        line = new.manifest.line
-    variants = tuple(dataclasses.replace(variant, **changes) for variant in fields.variants)
-    write_bundle(path, dataclasses.replace(fields, line=line, sequence=2, variants=variants), members, keys=(kit.key,))
-    return path
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -330,7 +320,12 @@ def variant_changed(tiny_parts, kit, path, **changes):
     ids=["other machine", "other CPU", "no such backend"],
 )
 def test_a_bundle_that_cannot_run_here_is_refused(changes, words, tiny_parts, kit, device_at, tmp_path):
-    path = variant_changed(tiny_parts, kit, tmp_path / "other.edgetl", **changes)
+    fields, members = tiny_parts()
+    variants = tuple(dataclasses.replace(variant, **changes) for variant in fields.variants)
+    path = tmp_path / "other.edgetl"
+    write_bundle(
+        path, dataclasses.replace(fields, line="small", sequence=2, variants=variants), members, keys=(kit.key,)
+    )
     assert_refused(device_at("old"), path, EdgetlError, words)
 
 
