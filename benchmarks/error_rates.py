@@ -58,7 +58,7 @@ def cell(station: str, noise: Noise, slower: float, trials: int) -> dict[str, An
     pairs = 0
     for seed in range(FIRST_SEED, FIRST_SEED + trials):
         fake = FakeStation({"A": BASE_MS, "B": BASE_MS * (1 + slower)}, noise=noise, seed=seed)
-        outcome = compare_rounds(fake.round, seed=seed)
+        outcome = compare_rounds(fake.pair, seed=seed)
         verdicts[outcome.verdict] += 1
         pairs += len(outcome.differences["decision"])
     found = verdicts["REGRESSED"] / trials

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from conditions import conditions, write_record
 
 from edgetl_runtime.bench import images, measuring
-from edgetl_runtime.bench.rounds import Settings, Station, _end, _start_neighbour, collect, target
+from edgetl_runtime.bench.processes import Worker
+from edgetl_runtime.bench.rounds import Settings, Station, collect, target
 from edgetl_runtime.bundle import open_bundle
 
 if TYPE_CHECKING:
@@ -68,16 +69,12 @@ def main() -> int:
 def beside(name: str, bundles: dict[str, Path], settings: Settings, rounds: int) -> float:
     """Return the median of one bundle while the other decides all the time in a process of its own."""
     other = next(n for n in bundles if n != name)
-    process = _start_neighbour({"kind": "neighbour", "bundle": str(bundles[other])})
-    try:
-        item = target(bundles[name])
-        with open_bundle(item.path) as bundle:
-            chosen = images.of_bundle(bundle)
-        with Station({"A": item}, chosen, settings, planned=rounds) as station:
-            station._neighbours.append(process)  # its work is part of the measurement, not a disturbance
-            found = collect(station, "A", max(3, rounds // 2))
-    finally:
-        _end(process)
+    item = target(bundles[name])
+    with open_bundle(item.path) as bundle:
+        chosen = images.of_bundle(bundle)
+    with Station({"A": item}, chosen, settings, planned=rounds) as station:
+        station.join(Worker({"kind": "neighbour", "bundle": str(bundles[other])}, timeout_s=settings.timeout_s))
+        found = collect(station, "A", max(3, rounds // 2))
     return statistics.median(r.p50_ms for r in found)
 
 

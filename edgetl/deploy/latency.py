@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edgetl.deploy.candidates import Candidate
-from edgetl.deploy.turn import measuring_turn
 from edgetl_runtime import backends
+from edgetl_runtime.bench.alone import measuring_alone
 from edgetl_runtime.measure import measure_latency, percentile
 from edgetl_runtime.preprocess import decode, preprocess
 from edgetl_runtime.probe import facts
@@ -174,7 +174,7 @@ def measure_together(
     Returns:
         The contestants with latencies; of those that differ only in threads, the faster one.
     """
-    with measuring_turn(note), contextlib.ExitStack() as stack:
+    with measuring_alone(note), contextlib.ExitStack() as stack:
         others = _OtherWork()
         timed = [_Timed(c, stack.enter_context(_session(c.candidate))) for c in contestants]
         for item in timed:
@@ -199,7 +199,7 @@ def measure_together(
 
 def screen(contestants: Sequence[Contestant], note: Callable[[str], None] = lambda _text: None) -> list[float]:
     """Return the median of one short round of each contestant, in milliseconds: enough to see what is far too slow."""
-    with measuring_turn(note), contextlib.ExitStack() as stack:
+    with measuring_alone(note), contextlib.ExitStack() as stack:
         timed = [_Timed(c, stack.enter_context(_session(c.candidate))) for c in contestants]
         for item in timed:
             item.round(SCREEN_ITERATIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import math
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -114,18 +115,15 @@ def measure_latency(
     if not inputs:
         raise UsageError("inputs of a measurement", "at least one", "none", fix="pass some images")
     load_before = os.getloadavg()
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        warm = _Loop(call, inputs, clock_ns)
-        steady = _warm_up(warm, round(max_warmup_seconds * 1e9))
-        timed = _Loop(call, inputs, clock_ns)
-        timed.run(min_iterations, at_least_ns=round(min_seconds * 1e9), at_most_ns=round(max_seconds * 1e9))
-    finally:
-        if collecting:
-            gc.enable()
-    samples_ms = tuple(ns / _NS_PER_MS for ns in timed.samples_ns)
+    steady, warmed = warm_up(call, inputs, max_seconds=max_warmup_seconds, clock_ns=clock_ns)
+    samples_ms = time_calls(
+        call,
+        inputs,
+        min_iterations=min_iterations,
+        min_seconds=min_seconds,
+        max_seconds=max_seconds,
+        clock_ns=clock_ns,
+    )
     return LatencyRecord(
         n=len(samples_ms),
         p50_ms=percentile(samples_ms, 50),
@@ -137,13 +135,79 @@ def measure_latency(
         conditions={
             "threads": threads,
             "inputs": len(inputs),
-            "warmup_iterations": len(warm.samples_ns),
+            "warmup_iterations": warmed,
             "loadavg_before": load_before,
             "loadavg_after": os.getloadavg(),
             "garbage_collector": "off",
             "clock": "monotonic",
         },
     )
+
+
+def warm_up(
+    call: Callable[[T], object],
+    inputs: Sequence[T],
+    *,
+    max_seconds: float = 5.0,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+) -> tuple[bool, int]:
+    """Call in blocks of doubling length until the medians of three agree.
+
+    Args:
+        call: Takes one input.
+        inputs: In turn.
+        max_seconds: The warm-up is cut off after this.
+        clock_ns: Monotonic clock; tests give their own.
+
+    Returns:
+        Whether it became steady before it was cut off, and the number of calls.
+    """
+    loop = _Loop(call, inputs, clock_ns)
+    with _without_collecting():
+        steady = loop.run_until_steady(round(max_seconds * 1e9))
+    return steady, len(loop.samples_ns)
+
+
+def time_calls(
+    call: Callable[[T], object],
+    inputs: Sequence[T],
+    *,
+    min_iterations: int,
+    min_seconds: float,
+    max_seconds: float = 30.0,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+) -> tuple[float, ...]:
+    """Return the milliseconds of every call, one after the other, of a caller that has warmed up.
+
+    Args:
+        call: Takes one input; must have finished its work when it returns.
+        inputs: In turn.
+        min_iterations: Timed at least.
+        min_seconds: Timed at least.
+        max_seconds: Timing stops after this, even short of `min_iterations`.
+        clock_ns: Monotonic clock; tests give their own.
+
+    Example:
+        >>> len(time_calls(len, ["part"], min_iterations=5, min_seconds=0))
+        5
+    """
+    loop = _Loop(call, inputs, clock_ns)
+    with _without_collecting():
+        loop.run(min_iterations, at_least_ns=round(min_seconds * 1e9), at_most_ns=round(max_seconds * 1e9))
+    return tuple(ns / _NS_PER_MS for ns in loop.samples_ns)
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Collect garbage now and not while it is timed."""
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Loop(Generic[T]):
@@ -170,18 +234,17 @@ class _Loop(Generic[T]):
             spent = end - start
         return spent
 
-
-def _warm_up(loop: _Loop[Any], at_most_ns: int) -> bool:
-    """Run blocks of doubling length until three medians agree; False if time ran out first."""
-    medians: list[float] = []
-    size = BLOCK_ITERATIONS
-    spent_ns = 0
-    while not is_steady(medians):
-        before = len(loop.samples_ns)
-        spent_ns += loop.run(size, at_most_ns=at_most_ns - spent_ns)
-        block = sorted(loop.samples_ns[before:])
-        if spent_ns >= at_most_ns:
-            return False
-        medians.append(block[len(block) // 2])
-        size *= 2
-    return True
+    def run_until_steady(self, at_most_ns: int) -> bool:
+        """Run blocks of doubling length until three medians agree; False if time ran out first."""
+        medians: list[float] = []
+        size = BLOCK_ITERATIONS
+        spent_ns = 0
+        while not is_steady(medians):
+            before = len(self.samples_ns)
+            spent_ns += self.run(size, at_most_ns=at_most_ns - spent_ns)
+            block = sorted(self.samples_ns[before:])
+            if spent_ns >= at_most_ns:
+                return False
+            medians.append(block[len(block) // 2])
+            size *= 2
+        return True

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgetl_runtime.__main__ import main
+from edgetl_runtime.bench import rounds
+from edgetl_runtime.bench.processes import LostWorkerError
 from edgetl_runtime.bundle import open_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -42,3 +44,35 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str
         return code, json.loads(capsys.readouterr().out)
 
     return call
+
+
+@pytest.fixture
+def play_workers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let worker processes be invented: called with what answers a job, a sentence if it is lost."""
+
+    def play(answer: Callable[[Mapping[str, Any]], dict[str, Any] | str]) -> None:
+        class Invented:
+            pid = 1
+
+            def __init__(self, job: Mapping[str, Any], *, timeout_s: float) -> None:
+                self.said = answer(job)
+
+            def __enter__(self) -> Invented:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                return
+
+            def go(self, beside: object = ()) -> None:
+                return
+
+            def wait_until(self, word: str) -> None:
+                if isinstance(self.said, str):
+                    raise LostWorkerError(self.said)
+
+            def answer(self) -> dict[str, Any] | str:
+                return self.said
+
+        monkeypatch.setattr(rounds, "Worker", Invented)
+
+    return play

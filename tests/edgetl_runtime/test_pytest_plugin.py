@@ -35,20 +35,20 @@ def disturb() -> list[str]:
 
 @pytest.fixture
 def project(
-    pytester: pytest.Pytester, tiny_path: Path, monkeypatch: pytest.MonkeyPatch, disturb: list[str]
+    pytester: pytest.Pytester, tiny_path: Path, play_workers: Callable[..., None], disturb: list[str]
 ) -> Callable[..., pytest.RunResult]:
     """Run a test file beside part.edgetl; processes take 5 ms a decision, as in benchmarks of the design."""
     shutil.copy(tiny_path, pytester.path / "part.edgetl")
     digest = rounds.target(tiny_path).facts.file_sha256
     noise = random.Random(0)
 
-    def ask(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    def ask(job: Mapping[str, Any]) -> dict[str, Any]:
         level = 5.0 * (1 + job["slower_pct"] / 100) * noise.gauss(1, 0.002)
         samples = [level * noise.gauss(1, 0.01) for _ in range(30)]
         return {"steady": True, "decision_ms": samples, "network_ms": samples, "inside_ms": samples, "start_ms": 300.0,
                 "memory_mb": 90.0, "disturbed": disturb, "outputs": "same", "bundle_sha256": digest}  # fmt: skip
 
-    monkeypatch.setattr(rounds, "_ask", ask)
+    play_workers(ask)
 
     def run(source: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(source)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.bench import conditions, floors, images, limits
+from edgetl_runtime.bench.alone import measuring_alone
 from edgetl_runtime.bench.compare import compare_rounds
 from edgetl_runtime.bench.record import Record, pooled, summarise
 from edgetl_runtime.bench.rounds import Settings, Station, Target, collect
@@ -94,7 +95,7 @@ def bench(
         raise UsageError("--rounds", "1 or above", str(rounds), fix=f"--rounds {ROUNDS}")
     chosen = _images(item, data)
     settings = settings or Settings()
-    with Station({"A": item}, chosen, settings, planned=rounds) as station:
+    with measuring_alone(), Station({"A": item}, chosen, settings, planned=rounds) as station:
         found = collect(station, "A", rounds, progress)
         decided = _accuracy(station, "A", chosen)
     return _record(item, chosen, settings, found, station=station, accuracy=decided)
@@ -112,7 +113,7 @@ def compare(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare B with A on this machine, now, in interleaved fresh processes.
+    """Compare B with A on this machine, now, in pairs of fresh processes that take turns.
 
     Args:
         a: The bundle that is trusted.
@@ -122,7 +123,7 @@ def compare(
         gate: Latencies that decide: `decision`, `network`.
         settings: Of every round.
         bounds: Absolute limits of B.
-        seed: Of the order of rounds.
+        seed: Of who is first in each pair.
         progress: Called with (pairs done, pairs at the next look).
 
     Raises:
@@ -137,8 +138,9 @@ def compare(
         chosen = _images(a, data)
         if data is None:
             chosen = _golden_files(a, chosen, Path(folder))
-        with Station({"A": a, "B": b}, chosen, settings, planned=2 * design.looks[0]) as station:
-            outcome = compare_rounds(station.round, design=design, gate=gate, seed=seed, progress=progress)
+        station = Station({"A": a, "B": b}, chosen, settings, planned=2 * design.looks[0])
+        with measuring_alone(), station:
+            outcome = compare_rounds(station.pair, design=design, gate=gate, seed=seed, progress=progress)
             accuracies = [_accuracy(station, side, chosen) for side in "AB"]
     one, other = (
         _record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import itertools
 import json
 import os
 import statistics
@@ -32,6 +33,8 @@ class Round:
         decision_ms: Encoded image to decision, every timed iteration.
         network_ms: The network alone, back to back on prepared tensors.
         inside_ms: The network's part of each decision.
+        turns: Decisions of each turn in order, where a pair of rounds took turns; one turn if empty.
+        network_turns: The same of `network_ms`.
         start_ms: Process start to first decision.
         load_ms: Opening the bundle and loading the model.
         first_ms: The first decision, cold.
@@ -49,6 +52,8 @@ class Round:
     decision_ms: tuple[float, ...]
     network_ms: tuple[float, ...] = ()
     inside_ms: tuple[float, ...] = ()
+    turns: tuple[int, ...] = ()
+    network_turns: tuple[int, ...] = ()
     start_ms: float | None = None
     load_ms: float | None = None
     first_ms: float | None = None
@@ -67,6 +72,13 @@ class Round:
     def metric(self, name: str) -> float:
         """Return the median of `decision` or `network`."""
         return statistics.median(self.network_ms if name == "network" else self.decision_ms)
+
+    def turn_medians(self, name: str) -> list[float]:
+        """Return the median of `decision` or `network` in each turn."""
+        network = name == "network"
+        samples, turns = (self.network_ms, self.network_turns) if network else (self.decision_ms, self.turns)
+        ends = list(itertools.accumulate(turns or (len(samples),)))
+        return [statistics.median(samples[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
-import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import errors
+from edgetl_runtime.bench.processes import LostWorkerError, Worker
 from edgetl_runtime.bench.record import BundleFacts, Round
 from edgetl_runtime.bench.worker import file_sha256
 from edgetl_runtime.errors import BundleError, EdgetlError, GoldenError, UnfitError, UsageError
@@ -26,10 +22,10 @@ if TYPE_CHECKING:
 
     from edgetl_runtime.bench.images import Images
 
-WORKER = (sys.executable, "-m", "edgetl_runtime.bench.worker")
 LIMITS = ("p50_ms", "p99_ms", "max_memory_mb")  # of the contract in the bundle: those that one bundle can be held to
 EXTRA_SHARE = 0.5
 MIN_EXTRA = 4
+TURNS = 10  # of a pair; even, so that each side is first as often as the other
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +124,13 @@ class Station:
         self.disturbed = 0
         self._counted = 0
         self._outputs: dict[str, str] = {}
-        self._neighbours: list[subprocess.Popen[str]] = []
+        self._neighbours: list[Worker] = []
 
     def __enter__(self) -> Self:
         first = next(iter(self.targets.values()))
         try:
             for _ in range(self.settings.neighbours):
-                self._neighbours.append(_start_neighbour(self._job(first, "neighbour")))
+                self.join(self._start(first, "neighbour"))
         except BaseException:  # whatever stops us, no process stays behind
             self._end_neighbours()
             raise
@@ -145,6 +141,11 @@ class Station:
     ) -> None:
         self._end_neighbours()
 
+    def join(self, neighbour: Worker) -> None:
+        """Count a worker's load as part of what is measured, once it works; it is ended with the station."""
+        self._neighbours.append(neighbour)
+        neighbour.wait_until("ready")
+
     def round(self, side: str, index: int) -> Round:
         """Run a round of a side until one counts.
 
@@ -153,39 +154,85 @@ class Station:
             BundleError: The bundle's file is not the one that was measured first.
             GoldenError: Its answers are wrong, or not the same in every round.
         """
-        while True:
-            found = self._attempt(side, index)
-            if not found.disturbed:
-                self._counted += 1
-                return found
-            if self.settings.allow_disturbed and found.decision_ms:
-                self._counted += 1
-                self.disturbed += 1
-                return found
-            self.discarded.append(found)
-            if len(self.discarded) > max(MIN_EXTRA, EXTRA_SHARE * max(self.planned, self._counted)):
-                raise self._unfit()
+        return self._until_it_counts(side, index, turns=1)[0]
+
+    def pair(self, order: str, index: int) -> tuple[Round, Round]:
+        """Run a round of both sides at the same time, timed in short turns, until one counts; raises as `round`.
+
+        What the machine does lasts longer than a turn, so both see the same of it; what is left between them is the
+        bundles and their processes. Both models are in memory at once.
+
+        Args:
+            order: `AB` or `BA`: who is started first and has the first turn; every next turn is in reverse order.
+            index: Place in the order of all pairs.
+
+        Returns:
+            The rounds of A and of B.
+        """
+        found = {r.side: r for r in self._until_it_counts(order, index, turns=TURNS)}
+        return found["A"], found["B"]
 
     def accuracy(self, side: str) -> dict[str, Any]:
         """Decide once on every labelled image, in a process of its own."""
         item = self.targets[side]
-        job = {**self._job(item, "accuracy"), "images": [path for path, _ in self.images.labelled]}
-        answer = _ask(job, timeout_s=max(self.settings.timeout_s, len(self.images.labelled)))
-        if isinstance(answer, str):
-            raise EdgetlError("deciding on every image", "possible", answer, fix="fewer images, or more memory")
+        images = [path for path, _ in self.images.labelled]
+        job = {**self._job(item, "accuracy"), "images": images}
+        try:
+            with Worker(job, timeout_s=max(self.settings.timeout_s, len(images))) as worker:
+                answer = worker.answer()
+        except LostWorkerError as error:
+            raise EdgetlError(
+                "deciding on every image", "possible", str(error), fix="fewer images, or more memory"
+            ) from error
         self._check_file(item, answer["bundle_sha256"])
         return answer
 
-    def _attempt(self, side: str, index: int) -> Round:
+    def _until_it_counts(self, order: str, index: int, *, turns: int) -> list[Round]:
+        while True:
+            found = self._attempt(order, index, turns)
+            disturbed = sum(bool(r.disturbed) for r in found)
+            if not disturbed or (self.settings.allow_disturbed and all(r.decision_ms for r in found)):
+                self._counted += len(found)
+                self.disturbed += disturbed
+                return found
+            self.discarded += found
+            if len(self.discarded) > max(MIN_EXTRA, EXTRA_SHARE * max(self.planned, self._counted)):
+                raise self._unfit()
+
+    def _attempt(self, order: str, index: int, turns: int) -> list[Round]:
+        with contextlib.ExitStack() as stack:
+            workers = {}
+            try:
+                for side in order:  # one after the other: each start is timed
+                    workers[side] = stack.enter_context(self._start(self.targets[side], "round", turns=turns))
+                    workers[side].wait_until("ready")
+                answers = self._take_turns(workers, turns)
+            except LostWorkerError as error:
+                return [
+                    Round(side=s, index=index, steady=False, decision_ms=(), disturbed=(str(error),)) for s in order
+                ]
+        return [self._checked(side, index, answer) for side, answer in answers.items()]
+
+    def _take_turns(self, workers: dict[str, Worker], turns: int) -> dict[str, dict[str, Any]]:
+        """Let the workers time their turns, ABBA…, and then check their answers."""
+        pids = [worker.pid for worker in (*workers.values(), *self._neighbours)]
+        order = list(workers.values())
+        for _ in range(turns):
+            for worker in order:
+                worker.go(pid for pid in pids if pid != worker.pid)
+                worker.wait_until("timed")
+            order.reverse()
+        answers = {}
+        for side, worker in workers.items():
+            worker.go()
+            answers[side] = worker.answer()
+        return answers
+
+    def _checked(self, side: str, index: int, answer: dict[str, Any]) -> Round:
         item = self.targets[side]
-        pids = [process.pid for process in self._neighbours]
-        answer = _ask({**self._job(item, "round"), "neighbours": pids}, timeout_s=self.settings.timeout_s)
-        if isinstance(answer, str):
-            return Round(side=side, index=index, steady=False, decision_ms=(), disturbed=(answer,))
         self._check_file(item, answer["bundle_sha256"])
-        for key in ("decision_ms", "network_ms", "inside_ms", "disturbed"):
-            answer[key] = tuple(answer[key])
-        found = Round(side=side, index=index, **answer)
+        lists = {key: tuple(value) for key, value in answer.items() if isinstance(value, list)}
+        found = Round(side=side, index=index, **{**answer, **lists})
         before = self._outputs.setdefault(side, found.outputs)
         if found.outputs != before:
             got = f"{found.outputs[:12]} after {before[:12]}"
@@ -198,6 +245,9 @@ class Station:
             got = f"{found_sha256[:12]} after {item.facts.file_sha256[:12]}"
             what = f"the SHA-256 of {item.facts.name}"
             raise BundleError(what, "the same in every round", got, fix="measure a copy that nobody replaces")
+
+    def _start(self, item: Target, kind: str, *, turns: int = 1) -> Worker:
+        return Worker({**self._job(item, kind), "turns": turns}, timeout_s=self.settings.timeout_s)
 
     def _job(self, item: Target, kind: str) -> dict[str, Any]:
         settings = dataclasses.asdict(self.settings)
@@ -224,8 +274,8 @@ class Station:
         return UnfitError("the environment", "fit to measure in", got, fix=fix)
 
     def _end_neighbours(self) -> None:
-        for process in self._neighbours:
-            _end(process)
+        for neighbour in self._neighbours:
+            neighbour.close()
         self._neighbours.clear()
 
 
@@ -246,65 +296,3 @@ def collect(
         if progress is not None:
             progress(index + 1, rounds)
     return found
-
-
-def _ask(job: dict[str, Any], *, timeout_s: float) -> dict[str, Any] | str:
-    """Run a worker; return its answer, or one clause that says how it died.
-
-    Raises:
-        EdgetlError: The worker's own, of its class.
-    """
-    spawned_ns = time.monotonic_ns()
-    try:
-        done = subprocess.run(
-            WORKER,
-            input=json.dumps({**job, "spawned_ns": spawned_ns}) + "\n",
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"the round gave no answer within {timeout_s:g} s"
-    if done.returncode < 0:
-        return f"the round was killed by {signal.Signals(-done.returncode).name}"
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise EdgetlError("a round", "answered", f"exit {done.returncode}: {last:.200}", fix="report this") from None
-    if "error" in answer:
-        raise _rebuilt(answer)
-    return answer
-
-
-def _rebuilt(answer: Mapping[str, Any]) -> EdgetlError:
-    cls = getattr(errors, answer["error"]["type"], EdgetlError)
-    what, must, got, fix = answer["words"]
-    error: EdgetlError = cls(what, must, got, fix=fix)
-    return error
-
-
-def _start_neighbour(job: dict[str, Any]) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    if process.stdin is None or process.stdout is None:  # never: both are pipes
-        raise EdgetlError("a neighbour", "reachable", "no pipe", fix="report this")
-    process.stdin.write(json.dumps(job) + "\n")
-    process.stdin.close()
-    line = process.stdout.readline()
-    if line.strip() != "ready":
-        _end(process)
-        answer = json.loads(line) if line.startswith("{") else {}
-        if "error" in answer:
-            raise _rebuilt(answer)
-        raise EdgetlError("a neighbour", "ready to work", f"exit {process.returncode}", fix="fewer --neighbours")
-    return process
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    if process.stdout is not None:
-        process.stdout.close()
-    process.wait()

@@ -1,12 +1,15 @@
 """One round in a process of its own: `python -m edgetl_runtime.bench.worker`, a job on stdin, one JSON line on stdout.
 
-The first decision comes before everything that only measuring needs, so that its time is that of a station.
+A round says `ready` when it is warm, and `timed` after each turn; before each turn, and before its end, it waits for a
+line `go`, with the ids of the processes that work beside it. The first decision comes before everything that only
+measuring needs, so that its time is that of a station.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from edgetl_runtime.tasks.classification import Decision
 
 _NS_PER_MS = 1e6
+SETTLE = 3  # calls before a turn that are not timed
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ class Job:
         deadline_ms: Of the open loop; None is the time between two parts.
         network: Time the network alone as well.
         slower_pct: Spin after every decision by this share of its time: proves that a gate can fail.
-        neighbours: Processes that work beside it on purpose.
+        turns: Parts in which the round is timed.
         cache_dir: Where the backend keeps compiled code.
     """
 
@@ -56,7 +60,7 @@ class Job:
     deadline_ms: float | None = None
     network: bool = True
     slower_pct: float = 0.0
-    neighbours: tuple[int, ...] = ()
+    turns: int = 1
     cache_dir: str | None = None
 
 
@@ -84,13 +88,15 @@ def run_round(job: Job) -> dict[str, Any]:
         first = session.predict(images[0])
         decided = time.monotonic_ns()
         timed = _Timed(session, images, job)
-        found = timed.run()
+        timed.warm_up()
+        timed.take_turns()
+        _wait("timed")
         from edgetl_runtime.cli.verify import peak_memory_mb
 
         memory_mb = peak_memory_mb()
         outputs = _check_answers(session, images, [(0, first), *timed.decisions])
     return {
-        **found,
+        **timed.fields(),
         "start_ms": (decided - job.spawned_ns - (ready - loaded)) / _NS_PER_MS if job.spawned_ns else None,
         "load_ms": (loaded - begin) / _NS_PER_MS,
         "first_ms": (decided - ready) / _NS_PER_MS,
@@ -137,91 +143,141 @@ class _Timed:
     def __init__(self, session: Session, images: Sequence[bytes], job: Job) -> None:
         self.session, self.images, self.job = session, images, job
         self.decisions: list[tuple[int, Decision]] = []
+        self.steady, self.warmed = False, 0
+        self.tensors: list[Any] = []
+        self.samples: dict[str, list[float]] = {"decision_ms": [], "network_ms": [], "inside_ms": []}
+        self.turns: dict[str, list[int]] = {"turns": [], "network_turns": []}
+        self.late: int | None = None
+        self.disturbed: dict[str, None] = {}
+        self.conditions: dict[str, Any] = {}
 
-    def run(self) -> dict[str, Any]:
-        """Time decisions, then the network; say what disturbed them."""
-        from edgetl_runtime.bench.conditions import disturbances, sample, sample_faults
-        from edgetl_runtime.measure import measure_latency
+    def warm_up(self) -> None:
+        """Decide, and infer, until both are steady."""
+        from edgetl_runtime.measure import warm_up
 
-        job, inputs = self.job, list(range(len(self.images)))
-        before = sample(neighbours=job.neighbours)
-        late = None
-        warm = measure_latency(
-            self.decide,
-            inputs,
-            min_iterations=1 if job.rate_hz else job.iterations,
-            min_seconds=0 if job.rate_hz else job.seconds,
-            max_seconds=max(30.0, job.seconds),
-            max_warmup_seconds=job.warmup_s,
-        )
-        samples = warm.samples_ms
-        if job.rate_hz:
-            samples, late = self._open_loop(job.rate_hz)
-        inside = [decision.timings_ms["infer"] for _, decision in self.decisions[-len(samples) :]]
-        network = self._network()
-        after = sample(neighbours=job.neighbours)
-        wall_ms = (after.monotonic_ns - before.monotonic_ns) / _NS_PER_MS
-        faults = sample_faults(samples, wall_ms) if late is None else ()  # arrivals of an open loop overlap
+        job = self.job
+        self.steady, self.warmed = warm_up(self.decide, range(len(self.images)), max_seconds=job.warmup_s)
+        if job.network:
+            self.tensors = [self.session.tensor(image)[None] for image in self.images]
+            warm_up(self.infer, self.tensors, max_seconds=job.warmup_s)
+
+    def take_turns(self) -> None:
+        """Time every turn when it is this round's; note what disturbed them."""
+        from edgetl_runtime.bench.conditions import disturbances, sample
+
+        beside = _wait("ready")
+        before = sample(neighbours=beside)
+        for turn in range(self.job.turns):
+            if turn:
+                beside = _wait("timed")
+            self._decisions()
+            self._networks()
+        after = sample(neighbours=beside)
+        self.disturbed |= dict.fromkeys(disturbances(before, after))
+        self.conditions = {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)}
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a `Round` that were timed."""
         return {
-            "steady": warm.steady,
-            "decision_ms": samples,
-            "inside_ms": inside,
-            "network_ms": network,
-            "late": late,
-            "disturbed": list(dict.fromkeys((*disturbances(before, after), *faults))),
-            "conditions": {
-                "before": dataclasses.asdict(before),
-                "after": dataclasses.asdict(after),
-                "warmup_iterations": warm.conditions["warmup_iterations"],
-            },
+            "steady": self.steady,
+            **self.samples,
+            **self.turns,
+            "late": self.late,
+            "disturbed": list(self.disturbed),
+            "conditions": {**self.conditions, "warmup_iterations": self.warmed},
         }
 
+    def _decisions(self) -> None:
+        from edgetl_runtime.bench.conditions import sample_faults
+
+        done = len(self.samples["decision_ms"])
+        inputs = _from(range(len(self.images)), done)
+        self._settle(self.decide, inputs)
+        begin = time.monotonic_ns()
+        if self.job.rate_hz:
+            samples, late = self._open_loop(self.job.rate_hz, inputs)
+            self.late = (self.late or 0) + late
+        else:
+            samples = self._closed_loop(self.decide, inputs, self.job.seconds)
+            wall_ms = (time.monotonic_ns() - begin) / _NS_PER_MS  # arrivals of an open loop overlap
+            self.disturbed |= dict.fromkeys(sample_faults(samples, wall_ms))
+        self.samples["decision_ms"] += samples
+        self.samples["inside_ms"] += [d.timings_ms["infer"] for _, d in self.decisions[-len(samples) :]]
+        self.turns["turns"].append(len(samples))
+
+    def _networks(self) -> None:
+        """Time the network back to back on prepared tensors: what other tools call latency."""
+        if self.job.network:
+            inputs = _from(self.tensors, len(self.samples["network_ms"]))
+            self._settle(self.infer, inputs)
+            samples = self._closed_loop(self.infer, inputs, self.job.seconds / 2)
+            self.samples["network_ms"] += samples
+            self.turns["network_turns"].append(len(samples))
+
+    def _settle(self, call: Callable[[Any], None], inputs: Sequence[Any]) -> None:
+        """Bring back the caches that another process has used since the last turn."""
+        if self.job.turns > 1:
+            for item in inputs[:SETTLE]:
+                call(item)
+
+    def _closed_loop(self, call: Callable[[Any], None], inputs: Sequence[Any], seconds: float) -> tuple[float, ...]:
+        from edgetl_runtime.measure import time_calls
+
+        turns = self.job.turns
+        return time_calls(
+            call,
+            inputs,
+            min_iterations=-(-self.job.iterations // turns),
+            min_seconds=seconds / turns,
+            max_seconds=max(30.0, self.job.seconds) / turns,
+        )
+
     def decide(self, index: int) -> None:
+        """Decide on one image and keep the decision."""
         begin = time.monotonic_ns()
         decision = self.session.predict(self.images[index])
         self.decisions.append((index, decision))
+        self._slow_down(begin)
+
+    def infer(self, tensor: Any) -> None:  # noqa: ANN401  (an array)
+        """Run the network alone, slowed where that was asked for."""
+        begin = time.monotonic_ns()
+        self.session.infer(tensor)
+        self._slow_down(begin)
+
+    def _slow_down(self, begin: int) -> None:
         if self.job.slower_pct:
             until = begin + (time.monotonic_ns() - begin) * (1 + self.job.slower_pct / 100)
             while time.monotonic_ns() < until:
                 pass
 
-    def _open_loop(self, rate_hz: float) -> tuple[tuple[float, ...], int]:
+    def _open_loop(self, rate_hz: float, inputs: Sequence[int]) -> tuple[tuple[float, ...], int]:
         from edgetl_runtime.bench.loops import open_loop
 
         found = open_loop(
             self.decide,
-            list(range(len(self.images))),
+            inputs,
             rate_hz=rate_hz,
-            iterations=max(self.job.iterations, round(self.job.seconds * rate_hz)),
+            iterations=math.ceil(max(self.job.iterations, self.job.seconds * rate_hz) / self.job.turns),
             deadline_ms=self.job.deadline_ms,
         )
         return found.samples_ms, found.late
 
-    def _network(self) -> tuple[float, ...]:
-        """Time the network back to back on prepared tensors: what other tools call latency."""
-        if not self.job.network:
-            return ()
-        from edgetl_runtime.measure import measure_latency
 
-        tensors = [self.session.tensor(image)[None] for image in self.images]
-        call = self.session.infer
-        if self.job.slower_pct:
-            call = self._slower_infer  # type: ignore[assignment]
-        job = self.job
-        return measure_latency(
-            call,
-            tensors,
-            min_iterations=job.iterations,
-            min_seconds=job.seconds / 2,
-            max_warmup_seconds=job.warmup_s,
-        ).samples_ms
+def _from(inputs: Sequence[Any], done: int) -> list[Any]:
+    """Return the inputs in turn after `done` of them."""
+    start = done % len(inputs)
+    return [*inputs[start:], *inputs[:start]]
 
-    def _slower_infer(self, tensor: Any) -> None:  # noqa: ANN401  (an array)
-        begin = time.monotonic_ns()
-        self.session.infer(tensor)
-        until = begin + (time.monotonic_ns() - begin) * (1 + self.job.slower_pct / 100)
-        while time.monotonic_ns() < until:
-            pass
+
+def _wait(word: str) -> tuple[int, ...]:
+    """Say how far the round is and wait for `go`; return the ids of the processes beside it."""
+    sys.stdout.write(word + "\n")
+    sys.stdout.flush()
+    words = sys.stdin.readline().split()
+    if words[:1] != ["go"]:
+        raise EdgetlError("a round", "told to go on", "no word", fix="measure again")
+    return tuple(int(pid) for pid in words[1:])
 
 
 def _open(job: Job) -> Session:

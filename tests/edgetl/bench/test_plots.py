@@ -32,7 +32,7 @@ def test_over_rounds_draws_p50_and_p90_of_every_round(make: Callable[..., Record
 
 
 def test_pairs_draws_each_pair_and_the_estimate(make: Callable[..., Record]) -> None:
-    outcome = compare_rounds(FakeStation({"A": 5.0, "B": 5.5}).round)
+    outcome = compare_rounds(FakeStation({"A": 5.0, "B": 5.5}).pair)
     found = Comparison(
         verdict=outcome.verdict,
         metrics=outcome.metrics,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import shutil
 import signal
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,18 +46,18 @@ def answer(item: Target, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Mapping[str, Any]]]:
+def script(play_workers: Callable[..., None]) -> Callable[..., list[Mapping[str, Any]]]:
     """Let processes answer as told, one after the other; return the jobs they got."""
 
     def play(*answers: dict[str, Any] | str) -> list[Mapping[str, Any]]:
         jobs: list[Mapping[str, Any]] = []
         left = list(answers)
 
-        def ask(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any] | str:
+        def ask(job: Mapping[str, Any]) -> dict[str, Any] | str:
             jobs.append(job)
             return left.pop(0) if len(left) > 1 else left[0]
 
-        monkeypatch.setattr(rounds, "_ask", ask)
+        play_workers(ask)
         return jobs
 
     return play
@@ -151,39 +149,38 @@ def test_a_killed_round_never_counts(item: Target, script: Any) -> None:
         assert running.discarded[0].disturbed == ("the round was killed by SIGKILL",)
 
 
-def test_a_process_that_is_killed_is_told_from_one_that_fails(item: Target) -> None:
-    job = {"kind": "neighbour", "bundle": str(item.path), "variant": "null-f32", "images": []}
-
-    def kill_child() -> None:
-        for _ in range(400):
-            children = [int(pid) for pid in _children(os.getpid())]
-            if children:
-                time.sleep(0.1)
-                os.kill(children[0], signal.SIGKILL)
-                return
-            time.sleep(0.01)
-
-    killer = threading.Thread(target=kill_child)
-    killer.start()
-    assert rounds._ask(job, timeout_s=60) == "the round was killed by SIGKILL"
-    killer.join()
-
-
-def _children(pid: int) -> list[str]:
-    from pathlib import Path
-
-    return [word for task in Path(f"/proc/{pid}/task").glob("*/children") for word in task.read_text().split()]
+def test_a_pair_takes_turns_while_both_are_loaded(item: Target) -> None:
+    settings = Settings(iterations=20, seconds=0, warmup_s=0.05, allow_disturbed=True)
+    slowed = dataclasses.replace(item, slower_pct=300.0)
+    with open_bundle(item.path) as bundle:
+        both = Station({"A": item, "B": slowed}, images.of_bundle(bundle), settings, planned=2)
+    with both as running:
+        a, b = running.pair("BA", 4)
+    assert [(r.side, r.index, r.turns, r.network_turns) for r in (a, b)] == [
+        (side, 4, (2,) * rounds.TURNS, (2,) * rounds.TURNS) for side in "AB"
+    ]
+    for name in ("decision", "network"):
+        ratios = [slow / fast for fast, slow in zip(a.turn_medians(name), b.turn_medians(name), strict=True)]
+        assert 2 < sorted(ratios)[rounds.TURNS // 2] < 8
+    times = [(r.conditions["before"]["monotonic_ns"], r.conditions["after"]["monotonic_ns"]) for r in (a, b)]
+    assert max(t[0] for t in times) < min(t[1] for t in times)  # their turns lie within each other
 
 
-def test_a_round_without_an_answer_is_ended(item: Target) -> None:
-    job = {"kind": "neighbour", "bundle": str(item.path), "variant": "null-f32", "images": []}
-    assert rounds._ask(job, timeout_s=0.3) == "the round gave no answer within 0.3 s"
+def test_one_killed_side_loses_the_pair(item: Target, script: Any) -> None:
+    script(answer(item), "the round was killed by SIGKILL", answer(item))
+    with station(item, ANY) as running:
+        running.targets["B"] = item
+        a, b = running.pair("AB", 0)
+    assert (a.side, b.side) == ("A", "B")
+    assert [(r.side, r.disturbed) for r in running.discarded] == [
+        (side, ("the round was killed by SIGKILL",)) for side in "AB"
+    ]
 
 
 def test_neighbours_work_meanwhile_and_are_ended(item: Target) -> None:
     settings = Settings(iterations=5, seconds=0, warmup_s=0.05, network=False, neighbours=1, allow_disturbed=True)
     with station(item, settings) as running:
-        process = running._neighbours[0]
+        process = running._neighbours[0]._process
         assert process.poll() is None
         assert len(running.round("A", 0).decision_ms) == 5
     assert process.returncode == -signal.SIGKILL

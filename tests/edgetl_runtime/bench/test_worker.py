@@ -73,9 +73,9 @@ def job(bundle: Path, **fields: object) -> str:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], tuple[int, dict]]:
     def call(line: str) -> tuple[int, dict]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(line))
+        monkeypatch.setattr(sys, "stdin", io.StringIO(line + "go\n" * 2))
         code = worker.main()
-        return code, json.loads(capsys.readouterr().out)
+        return code, json.loads(capsys.readouterr().out.splitlines()[-1])
 
     return call
 

@@ -23,18 +23,18 @@ def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _station(monkeypatch: pytest.MonkeyPatch, tiny_path: Path) -> None:
+def _station(play_workers: Callable[..., None], tiny_path: Path) -> None:
     """Processes that take 5 ms for a decision, more where they are slowed; real ones are in bench/test_measuring.py."""
     digest = rounds.target(tiny_path, backend="null").facts.file_sha256
     noise = random.Random(0)
 
-    def ask(job: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    def ask(job: Mapping[str, Any]) -> dict[str, Any]:
         level = 5.0 * (1 + job["slower_pct"] / 100) * noise.gauss(1, 0.002)
         samples = [level * noise.gauss(1, 0.01) for _ in range(30)]
         return {"steady": True, "decision_ms": samples, "network_ms": samples, "inside_ms": samples, "start_ms": 300.0,
                 "disturbed": [], "outputs": "same", "bundle_sha256": digest}  # fmt: skip
 
-    monkeypatch.setattr(rounds, "_ask", ask)
+    play_workers(ask)
 
 
 @pytest.mark.usefixtures("_station")

@@ -1,0 +1,142 @@
+"""Worker processes: started with a job, led through their turns line by line, and never left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from edgetl_runtime import errors
+from edgetl_runtime.errors import EdgetlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+WORKER = (sys.executable, "-m", "edgetl_runtime.bench.worker")
+
+
+class LostWorkerError(Exception):
+    """A worker was killed or did not answer: not its own fault, so what it did may be repeated. Never leaves bench."""
+
+
+class Worker:
+    """A process of `bench.worker`; a context manager that ends it.
+
+    Args:
+        job: Fields of `worker.Job`.
+        timeout_s: It is ended if an answer takes longer.
+
+    Example:
+        >>> with Worker({"kind": "accuracy", "bundle": "part.edgetl"}, timeout_s=60) as worker:  # doctest: +SKIP
+        ...     decisions = worker.answer()
+    """
+
+    def __init__(self, job: Mapping[str, Any], *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._late = False
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close; a pipe that nobody reads could fill up)
+        spawned_ns = time.monotonic_ns()
+        self._process = subprocess.Popen(
+            WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+        self._say(json.dumps({**job, "spawned_ns": spawned_ns}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def wait_until(self, word: str) -> None:
+        """Wait for the worker to say a word.
+
+        Raises:
+            LostWorkerError: It was killed, or too slow.
+            EdgetlError: The worker's own, of its class.
+        """
+        line = self._line()
+        if line.strip() != word:
+            self._concluded(line)
+            raise EdgetlError("a worker", f"{word} by now", f"{line:.80}", fix="report this")
+
+    def go(self, beside: Iterable[int] = ()) -> None:
+        """Let the worker begin what comes next, beside processes of these ids."""
+        self._say(" ".join(["go", *(str(pid) for pid in beside)]))
+
+    def answer(self) -> dict[str, Any]:
+        """Return what the worker says at its end; raises as `wait_until`."""
+        return self._concluded(self._line())
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:  # what it should have read is lost with it
+                    continue
+        self._process.wait()
+        self._errors.close()
+
+    def _say(self, line: str) -> None:
+        if self._process.stdin is not None:
+            try:
+                self._process.stdin.write(line + "\n")
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                return  # it has ended: its answer, or the lack of one, says why
+
+    def _line(self) -> str:
+        timer = threading.Timer(self._timeout_s, self._expire)
+        timer.start()
+        try:
+            return self._process.stdout.readline() if self._process.stdout is not None else ""
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def _concluded(self, line: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise self._ended() from None
+        if "error" in answer:
+            raise _rebuilt(answer)
+        return answer
+
+    def _ended(self) -> Exception:
+        """Return why there is no answer."""
+        code = self._process.wait()
+        if self._late:
+            return LostWorkerError(f"the round gave no answer within {self._timeout_s:g} s")
+        if code < 0:
+            return LostWorkerError(f"the round was killed by {signal.Signals(-code).name}")
+        self._errors.seek(0)
+        words = self._errors.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+        return EdgetlError("a round", "answered", f"exit {code}: {words[-1]:.200}", fix="report this")
+
+
+def _rebuilt(answer: Mapping[str, Any]) -> EdgetlError:
+    cls = getattr(errors, answer["error"]["type"], EdgetlError)
+    what, must, got, fix = answer["words"]
+    error: EdgetlError = cls(what, must, got, fix=fix)
+    return error
