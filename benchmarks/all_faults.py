@@ -3,9 +3,9 @@
     python benchmarks/all_faults.py --fuzz-seconds 600
     python benchmarks/all_faults.py --only strace
 
-Every crash state of every change, every kill point under strace, recovery cut off, removed syncs, every flipped bit
-of manifest and envelope, truncations, and a fuzzer of the reader. Each part is recorded with its conditions. Prints
-the counts; exits 1 if a promise broke.
+Every crash state of every change, every kill point under strace, signals at every step, recovery cut off, removed
+syncs, every flipped bit of manifest and envelope, truncations, and a fuzzer of the reader. Each part is recorded with
+its conditions. Prints the counts; exits 1 if a promise broke.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import BundleError
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer
+from edgetl_runtime.install.options import clean_stop
 from edgetl_runtime.signature import TrustedKey
 
 if TYPE_CHECKING:
@@ -99,8 +100,18 @@ def mutants(kit: Kit, folder: Path) -> dict[str, Any]:
     return {"mutants": len(found), "noticed": caught, "missed": [words for words, seen in found.items() if not seen]}
 
 
-def strace_kills(kit: Kit, folder: Path) -> dict[str, Any]:
-    """F01, F02: kill a real process before each of its durable system calls."""
+def interrupts(kit: Kit, folder: Path) -> dict[str, Any]:
+    """F73: a signal before and after every step, as an interrupt."""
+    found: dict[str, Any] = {}
+    for scenario in faults.SCENARIOS:
+        steps, broken = faults.interrupt(kit, scenario, folder)
+        found[scenario.name] = {"steps": steps, "broken": len(broken), "violations": broken[:5]}
+        _say(f"{scenario.name} interrupted: {steps} steps, {len(broken)} violations")
+    return found
+
+
+def strace_kills(kit: Kit, folder: Path, *, name: str = "KILL") -> dict[str, Any]:
+    """F01, F02, F73: send a signal to a real process before each of its durable system calls."""
     if shutil.which("strace") is None:
         return {"skipped": "no strace here"}
     found: dict[str, Any] = {}
@@ -110,15 +121,19 @@ def strace_kills(kit: Kit, folder: Path) -> dict[str, Any]:
         broken: list[str] = []
         for call, number in points:
             write_tree(kit.starts[scenario.start], root)
-            inject = f"inject={call}:signal=KILL:when={number}"
+            inject = f"inject={call}:signal={name}:when={number}"
             _child(kit, scenario, root, ["-e", f"trace={call}", "-e", inject])
             broken += [
                 f"{call} {number}: {words}"
                 for words in faults.violations(kit, scenario, root, finished=False, retry=number % 5 == 0)
             ]
             shutil.rmtree(root)
-        found[scenario.name] = {"kill_points": len(points), "broken": len(broken), "violations": broken[:5]}
-        _say(f"{scenario.name} under strace: {len(points)} kill points, {len(broken)} violations")
+        found[scenario.name] = {
+            "points" if name != "KILL" else "kill_points": len(points),
+            "broken": len(broken),
+            "violations": broken[:5],
+        }
+        _say(f"{scenario.name} under strace, SIG{name}: {len(points)} points, {len(broken)} violations")
     return found
 
 
@@ -146,7 +161,8 @@ def _child(kit: Kit, scenario: faults.Scenario, root: Path, options: list[str]) 
     if child == 0:
         try:
             os.kill(os.getpid(), signal.SIGSTOP)
-            scenario.run(Device(root, who="tests"), kit)
+            with clean_stop():
+                scenario.run(Device(root, who="tests"), kit)
         finally:
             os._exit(0)
     os.waitpid(child, os.WUNTRACED)
@@ -298,7 +314,9 @@ def main() -> int:
             "power_cuts": lambda: power_cuts(kit, folder),
             "cut_recoveries": lambda: cut_recoveries(kit, folder),
             "mutants": lambda: mutants(kit, folder),
+            "interrupts": lambda: interrupts(kit, folder),
             "strace": lambda: strace_kills(kit, folder),
+            "strace_term": lambda: strace_kills(kit, folder, name="TERM"),
             "bits": lambda: flipped_bits(kit, folder, payload_bits=2000),
             "recovery": lambda: large_recovery(kit, folder),
             "fuzzing": lambda: fuzz(kit, folder, args.fuzz_seconds),

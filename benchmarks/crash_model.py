@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgetl_runtime.install.disk import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 ALL_SUBSETS_UP_TO = 4  # pending names; beyond: prefixes, single ones, all but one, and a seeded sample
@@ -86,6 +86,53 @@ class QuickDisk(Disk):
 
     def _fsync_folder(self, descriptor: int, path: Path) -> None:
         pass
+
+
+class InterruptedDisk(QuickDisk):
+    """A disk at whose step a signal arrives, as SIGTERM does that `clean_stop` makes an interrupt.
+
+    Args:
+        at: Of the steps that change something, counted from 0.
+        after: The step is done when the signal arrives.
+    """
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.left, self.after = at, after
+
+    def _step(self, do: Callable[[], Any]) -> Any:  # noqa: ANN401  (what the step returns)
+        hit, self.left = self.left == 0, self.left - 1
+        if hit and not self.after:
+            raise KeyboardInterrupt
+        found = do()
+        if hit:
+            raise KeyboardInterrupt
+        return found
+
+    def _create(self, path: Path, mode: int) -> int:
+        if self.after:  # the descriptor would be lost, which no signal does: it arrives before or after the call
+            return super()._create(path, mode)
+        return int(self._step(lambda: super(InterruptedDisk, self)._create(path, mode)))
+
+    def _write(self, descriptor: int, path: Path, data: bytes) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._write(descriptor, path, data))
+
+    def _truncate(self, descriptor: int, path: Path, size: int) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._truncate(descriptor, path, size))
+
+    def _mkdir(self, path: Path, mode: int) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._mkdir(path, mode))
+
+    def _rename(self, source: Path, target: Path) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._rename(source, target))
+
+    def _symlink(self, target: str, link: Path) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._symlink(target, link))
+
+    def _unlink(self, path: Path) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._unlink(path))
+
+    def _rmdir(self, path: Path) -> None:
+        self._step(lambda: super(InterruptedDisk, self)._rmdir(path))
 
 
 def read_tree(root: Path) -> Tree:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from crash_model import QuickDisk, Recorder, Step, Tree, crash_states, digest, read_tree, write_tree
+from crash_model import InterruptedDisk, QuickDisk, Recorder, Step, Tree, crash_states, digest, read_tree, write_tree
 
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.signing import SigningKey, new_key, rotation
@@ -406,6 +407,36 @@ def explore(
         if broken and last_first:
             break
     return judged, broken
+
+
+def interrupt(kit: Kit, scenario: Scenario, folder: Path, *, every: int = 1) -> tuple[int, list[str]]:
+    """Let a signal arrive before and after each step of a scenario, its own clean-up included, and judge the end.
+
+    Args:
+        kit: What the scenario uses.
+        scenario: To interrupt.
+        folder: For work.
+        every: Only every so many steps.
+
+    Returns:
+        How many steps were interrupted, and the broken promises.
+    """
+    root, count = folder / "interrupted", 0
+    broken: list[str] = []
+    for after in (False, True):
+        for at in itertools.count(step=every):
+            write_tree(kit.starts[scenario.start], root)
+            try:
+                scenario.run(Device(root, disk=InterruptedDisk(at, after=after), who="tests"), kit)
+                break  # it has no such step
+            except KeyboardInterrupt:
+                count += 1
+                where = f"{scenario.name}, signal {'after' if after else 'before'} step {at}"
+                retry = at % 5 == 0
+                broken += [f"{where}: {w}" for w in violations(kit, scenario, root, finished=False, retry=retry)]
+            finally:
+                shutil.rmtree(root)
+    return count, broken
 
 
 def recovery_steps(kit: Kit, scenario: Scenario, folder: Path) -> Iterator[tuple[Tree, list[Step]]]:

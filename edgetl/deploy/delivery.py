@@ -70,7 +70,8 @@ def deliver(
         settings: Of the connection.
 
     Returns:
-        `result` (STAGED, UNCHANGED, COMMITTED or ROLLED_BACK), `reason`, and what the device measured as `proof`.
+        `result` (STAGED, UNCHANGED, COMMITTED or ROLLED_BACK), `reason`, and what the device measured as `proof`. Where
+        this bundle is on trial there already, the trial is ended and nothing is sent.
 
     Raises:
         InstallError: The device refuses the bundle: line, sequence, space, memory, or a trial is on.
@@ -80,14 +81,19 @@ def deliver(
     """
     with open_bundle(bundle) as opened:
         line, sequence = opened.manifest.line, opened.manifest.sequence
-        name, signed = opened.manifest_sha256[:12], bool(opened.signatures)
+        digest, signed = opened.manifest_sha256, bool(opened.signatures)
     if not signed and not options.allow_unsigned and not options.stage_only:
         raise UsageError("the bundle", "signed", "unsigned", fix="--key NAME.key, or --allow-unsigned")
     with connect(host, settings) as remote:
         station = _Station(remote, options)
         with progress.stage(f"{host}: preflight"):
-            station.preflight(line, sequence, bundle.stat().st_size)
-        target = f"{options.root}/incoming/{name}.edgetl"
+            status = station.status()
+            if (waiting := _on_trial(status, digest)) is None:
+                station.preflight(status, line, sequence, bundle.stat().st_size)
+        if waiting is not None:  # the connection was lost after the self-test: only the verdict is missing
+            with progress.stage(f"{host}: trial"):
+                return {"host": host, **station.trial(waiting["deployment"]), **waiting, "upload": None}
+        target = f"{options.root}/incoming/{digest[:12]}.edgetl"
         with progress.stage(f"{host}: upload", unit="B") as advance:
             copied = send(remote, bundle, target, advance=advance)
         upload = {"moved_bytes": copied.moved_bytes, "seconds": copied.seconds, "interruptions": copied.interruptions}
@@ -117,14 +123,17 @@ class _Station:
         self.remote = remote
         self.options = options
 
-    def preflight(self, line: str, sequence: int, size: int) -> None:
-        """Refuse with a reason before a byte is sent."""
+    def status(self) -> dict[str, Any]:
+        """Return the device's state; refuse a device without the runtime."""
         done = self.remote.run([*self.options.runtime, "--version"], limit_s=COMMAND_S, check=False)
         if done.code != 0:
             fix = 'there: pip install "edgetl-runtime[install,onnxruntime]", or --offline-package'
             words = done.stderr.strip().splitlines()[-1:] or [f"exit {done.code}"]
             raise InstallError("edgetl-runtime on the device", "installed", words[0][:120], fix=fix)
-        status = self.call("status", limit_s=COMMAND_S)
+        return self.call("status", limit_s=COMMAND_S)
+
+    def preflight(self, status: dict[str, Any], line: str, sequence: int, size: int) -> None:
+        """Refuse with a reason before a byte is sent."""
         if status["trial"] is not None:
             fix = "edgetl-runtime commit or edgetl-runtime rollback, there"
             raise InstallError("the device", "without a trial", status["trial"]["generation"]["name"], fix=fix)
@@ -178,6 +187,14 @@ class _Station:
         if done.code != 0 and not may_fail and words[0] != "status":
             raise self.remote.failed(command, done)
         return found
+
+
+def _on_trial(status: dict[str, Any], manifest_sha256: str) -> dict[str, Any] | None:
+    """Return deployment, generation and proof if this very bundle is on trial there."""
+    trial = status["trial"]
+    if trial is None or trial["generation"]["manifest_sha256"] != manifest_sha256:
+        return None
+    return {"deployment": trial["deployment"], "generation": trial["generation"], "proof": status["proof"]}
 
 
 def _told(error: dict[str, str]) -> EdgetlError:

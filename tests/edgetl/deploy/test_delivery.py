@@ -18,6 +18,7 @@ from edgetl.errors import TransportError
 from edgetl.progress import Progress
 from edgetl_runtime.errors import InstallError, SignatureError, UsageError
 from edgetl_runtime.install.device import Device
+from edgetl_runtime.install.installer import Installer, InstallOptions
 from edgetl_runtime.signature import TrustedKey
 
 if TYPE_CHECKING:
@@ -119,3 +120,15 @@ def test_a_connection_cut_during_the_self_test_leaves_the_old_generation_and_a_r
     assert send(server, device, path)["result"] == "COMMITTED"
     results = [entry["result"] for entry in device.log.entries()]
     assert results == ["TRIAL", "COMMITTED", "INTERRUPTED", "TRIAL", "COMMITTED"]
+
+
+def test_a_bundle_left_on_trial_by_a_lost_connection_only_gets_its_verdict(server, device, bundle):
+    path = bundle(1)
+    installed = Installer(device).install(path, InstallOptions())
+    assert installed.result == "TRIAL"
+    with pytest.raises(InstallError, match="without a trial"):
+        send(server, device, bundle(2))
+    found = send(server, device, path)
+    assert (found["result"], found["upload"], found["deployment"]) == ("COMMITTED", None, installed.deployment)
+    assert found["proof"]["golden"]["count"] == 16
+    assert [entry["result"] for entry in device.log.entries()] == ["TRIAL", "COMMITTED"]

@@ -30,6 +30,14 @@ def test_no_power_cut_breaks_a_promise(name, kit, tmp_path):
     assert judged >= 3
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_signal_at_any_step_breaks_a_promise(name, kit, tmp_path):
+    """F73: SIGTERM, which is an interrupt then, before and after steps of the change and of its clean-up."""
+    interrupted, broken = faults.interrupt(kit, SCENARIOS[name], tmp_path, every=3)
+    assert broken == []
+    assert interrupted >= 2
+
+
 def _without(steps, index):
     return steps[:index] + steps[index + 1 :]
 
