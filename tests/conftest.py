@@ -19,7 +19,7 @@ from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
 from edgetl_runtime.tasks.classification import Thresholds, probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -124,6 +124,14 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
         ),
         members,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Noise floors and the lock on measuring are the tester's own: tests neither wait for them nor change them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import edgetl_runtime
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl.deploy.delivery import DeliveryOptions, deliver
+from edgetl.deploy.signing import new_key
+from edgetl.progress import Progress
 from edgetl.transport import Address, Settings, connect, send
 from edgetl_runtime.bundle import open_bundle
 
@@ -123,7 +127,7 @@ def userland(request: pytest.FixtureRequest, wheel: Path, record: dict[str, Any]
         shutil.rmtree(packages, ignore_errors=True)
         options = ["--quiet", "--no-compile", "--target", packages, "-c", pins]
         # this machine's pip unpacks the Arm wheels; the userland's own would do the same, emulated, in minutes
-        pip("install", *options, *for_arm("3.11"), f"{wheel}[onnxruntime]")
+        pip("install", *options, *for_arm("3.11"), f"{wheel}[onnxruntime,install]")
         stamp.touch()
     record["install_s"] = round(time.monotonic() - started)
     yield root
@@ -269,3 +273,26 @@ def test_the_transport_works_against_an_arm_sshd(sshd, bundle: Path, record: dic
         done = remote.run(verify, limit_s=300)
         assert json.loads(done.stdout)["variants"][0]["ok"] is True
         record["transport"] = {"copied_bytes": copied.size_bytes, "verify_over_ssh_s": round(done.seconds)}
+
+
+def test_a_signed_bundle_is_delivered_installed_and_committed_on_arm(
+    sshd, inside, userland: Path, tiny_parts, tmp_path: Path, record: dict[str, Any]
+) -> None:
+    """The way of `deploy --host`: upload, signature, self-test and trial on the emulated machine, evidence back."""
+    address, settings = sshd
+    key = new_key(tmp_path / "line.key")
+    shutil.rmtree(userland / "srv" / "device", ignore_errors=True)
+    (tmp_path / "line.pub").write_bytes(key.pem)
+    root = "/srv/device"
+    code, _ = inside("trust", "add", tmp_path / "line.pub", "--root", root)
+    assert code == 0
+    fields, members = tiny_parts()
+    bundle = tmp_path / "signed.edgetl"
+    write_bundle(bundle, fields, members, keys=(key,))
+    host = f"{address.user}@{address.host}:{address.port}"
+    options = DeliveryOptions(root=root, runtime=tuple(RUNTIME), trial_s=1.0, trial_inferences=20)
+    found = deliver(bundle, host, options, Progress(quiet=True), settings=settings)
+    assert (found["result"], found["proof"]["golden"]["count"]) == ("COMMITTED", 16)
+    assert (userland / "srv/device/current/bundle.edgetl").read_bytes() == bundle.read_bytes()
+    assert deliver(bundle, host, options, Progress(quiet=True), settings=settings)["result"] == "UNCHANGED"
+    record["delivery"] = {"variant": found["generation"]["variant"], "golden": found["proof"]["golden"]}

@@ -75,7 +75,7 @@ def compare_rounds(
                 a, b = run_pair(sides, len(rounds) // 2)
                 rounds += (a, b)
                 for name in gate:
-                    differences[name].append(_difference(a, b, name))
+                    differences[name].append(difference(a, b, name))
                 if progress is not None:
                     progress(len(differences[gate[0]]), look)
         verdict, metrics = judge_together(dict(differences), design)
@@ -91,7 +91,14 @@ def compare_rounds(
     raise EdgetlError("a comparison", "decided at its last look", "no verdict", fix="report this")
 
 
-def _difference(a: Round, b: Round, name: str) -> float:
-    """Return ln(B / A): the median over the turns, so that what hits single turns is outvoted."""
+def difference(a: Round, b: Round, name: str) -> float:
+    """Return ln(B / A) of a pair's `decision` or `network`: the median over the turns, which outvotes single bad ones.
+
+    Example:
+        >>> from edgetl_runtime.bench.record import Round
+        >>> a, b = (Round(side=s, index=0, steady=True, decision_ms=(ms,)) for s, ms in (("A", 5.0), ("B", 5.0)))
+        >>> difference(a, b, "decision")
+        0.0
+    """
     turns = zip(a.turn_medians(name), b.turn_medians(name), strict=True)
     return statistics.median(math.log(of_b / of_a) for of_a, of_b in turns)
