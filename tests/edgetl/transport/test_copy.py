@@ -35,7 +35,7 @@ class CutAt:
 
     def __call__(self, done: int, total: int) -> None:
         self.seen.append((done, total))
-        if self.left and done and done >= self.fraction * total:
+        if self.left and done >= self.fraction * total and (done or not self.fraction):
             self.left -= 1
             self.server.cut()
 
@@ -69,7 +69,7 @@ def test_send_moves_nothing_when_the_same_file_is_there(remote, source, tmp_path
     assert target.read_bytes() == source.read_bytes()
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.99, 1.0])
 def test_send_goes_on_by_itself_after_a_cut(remote, server, source, tmp_path, fraction):
     target = tmp_path / "part"
     copied = send(remote, source, str(target), advance=CutAt(server, fraction))
