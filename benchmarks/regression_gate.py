@@ -1,6 +1,6 @@
 """The gate on this machine with real models: `python benchmarks/regression_gate.py BUNDLE… [--same 20 --slowed 10]`.
 
-A bundle against itself must end PASS, and the same bundle slowed by 10 % must be found, in interleaved fresh processes.
+A bundle against itself must end PASS, and the same bundle slowed by 10 % must be found, in pairs of fresh processes that take turns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from conditions import conditions, write_record
 
 from edgetl_runtime.bench import measuring
-from edgetl_runtime.bench.rounds import Settings, target
+from edgetl_runtime.bench.rounds import TURNS, Settings, target
 from edgetl_runtime.bench.statistics import Design
 from edgetl_runtime.errors import UnfitError
 
@@ -29,8 +29,8 @@ def main() -> int:
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="compared in turn")
     parser.add_argument("--same", type=int, default=20, help="comparisons of a bundle with itself")
     parser.add_argument("--slowed", type=int, default=10, help="comparisons with itself slowed by 10 %%")
-    parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=0.7)
     parser.add_argument(
         "--journal", type=Path, metavar="FILE", help="finished comparisons; those in it are not repeated"
     )
@@ -61,7 +61,7 @@ def main() -> int:
         "slowed": dict(slowed),
         "slowed_pct": SLOWED_PCT,
         "comparisons": runs,
-        "protocol": f"ABBA in fresh processes, at least {args.iterations} decisions and {args.seconds} s a round",
+        "protocol": f"pairs of fresh processes in {TURNS} turns, at least {args.iterations} decisions and {args.seconds} s each",
         "goals": GOALS,
         "met": {
             "same": same["PASS"] >= GOALS["same_pass_share"] * args.same and same["REGRESSED"] == 0,

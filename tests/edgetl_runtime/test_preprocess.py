@@ -282,7 +282,7 @@ def test_decode_reads_files_as_it_reads_bytes(tmp_path):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (31, 23), (33, 25), (32, 24), (7, 300), (1281, 961)])
 @pytest.mark.parametrize("resize", ["stretch", "fit", "crop"])
-@pytest.mark.parametrize("interpolation", ["area", "linear"])
+@pytest.mark.parametrize("interpolation", ["area", "halved-area", "linear"])
 def test_preprocess_gives_the_same_shape_for_every_size(size, resize, interpolation):
     spec = dataclasses.replace(SPEC, resize=resize, interpolation=interpolation)
     out = preprocess(smooth(*size), spec)
@@ -341,7 +341,7 @@ def test_preprocess_does_not_care_how_an_array_lies_in_memory(spec):
 
 
 @pytest.mark.parametrize("resize", ["stretch", "fit", "crop"])
-@pytest.mark.parametrize("interpolation", ["area", "linear"])
+@pytest.mark.parametrize("interpolation", ["area", "halved-area", "linear"])
 def test_preprocess_gives_the_numbers_of_converting_colours_first(resize, interpolation):
     rng = np.random.default_rng(0)
     for height, width in rng.integers(20, 400, (30, 2)):
@@ -352,6 +352,21 @@ def test_preprocess_gives_the_numbers_of_converting_colours_first(resize, interp
         assert np.array_equal(preprocess(grey[:, :, None], spec), rgb)
         swapped = preprocess(np.ascontiguousarray(bgr[:, :, ::-1]), spec, colour="rgb")
         assert np.array_equal(preprocess(bgr, spec, colour="bgr"), swapped)
+
+
+@pytest.mark.parametrize(
+    ("size", "halvings"),
+    [((660, 500), 2), ((410, 300), 1), ((640, 480), 0), ((126, 98), 0), ((640, 481), 0), ((130, 98), 1)],
+)
+def test_halved_area_is_area_of_means_of_four(size, halvings):
+    image = smooth(*size)
+    spec = PreprocessSpec(width_px=64, height_px=48, interpolation="halved-area")
+    means = image.astype(int)
+    for _ in range(halvings):
+        means = (means[::2, ::2] + means[1::2, ::2] + means[::2, 1::2] + means[1::2, 1::2] + 2) // 4
+    found, area = preprocess(image, spec), dataclasses.replace(spec, interpolation="area")
+    np.testing.assert_array_equal(found, preprocess(means.astype(np.uint8), area))
+    assert np.abs(found.astype(int) - preprocess(image, area)).mean() < 1
 
 
 def test_preprocess_reduces_deep_frames_as_decode_reduces_deep_files():
