@@ -1,6 +1,7 @@
 """The gate on this machine with real models: `python benchmarks/regression_gate.py BUNDLE… [--same 20 --slowed 10]`.
 
-A bundle against itself must end PASS, and the same bundle slowed by 10 % must be found, in pairs of fresh processes that take turns.
+A bundle against itself must end PASS, and the same bundle slowed by 10 % must be found, in pairs of fresh processes
+that take turns.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> int:
         "slowed": dict(slowed),
         "slowed_pct": SLOWED_PCT,
         "comparisons": runs,
-        "protocol": f"pairs of fresh processes in {TURNS} turns, at least {args.iterations} decisions and {args.seconds} s each",
+        "protocol": f"pairs of processes in {TURNS} turns, {args.iterations} decisions and {args.seconds} s each at least",
         "goals": GOALS,
         "met": {
             "same": same["PASS"] >= GOALS["same_pass_share"] * args.same and same["REGRESSED"] == 0,
