@@ -62,7 +62,7 @@ def main() -> int:
         "slowed": dict(slowed),
         "slowed_pct": SLOWED_PCT,
         "comparisons": runs,
-        "protocol": f"pairs of processes in {TURNS} turns, {args.iterations} decisions and {args.seconds} s each at least",
+        "protocol": f"pairs of processes in {TURNS} turns, {args.iterations} decisions and {args.seconds} s each",
         "goals": GOALS,
         "met": {
             "same": same["PASS"] >= GOALS["same_pass_share"] * args.same and same["REGRESSED"] == 0,
