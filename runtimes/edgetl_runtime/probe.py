@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -117,6 +116,8 @@ def backend_versions() -> dict[str, str]:
 
 def package_version(package: str) -> str | None:
     """Return the installed version of a package, None if it is not installed."""
+    import importlib.metadata  # slow to load, and a station that starts does not ask
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
