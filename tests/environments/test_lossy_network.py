@@ -127,9 +127,12 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     Path("/run/sshd").mkdir(exist_ok=True)
     namespace = f"edgetl-{os.getpid()}"
     with contextlib.ExitStack() as stack:
-        ip("netns", "add", namespace)
-        stack.callback(ip, "netns", "del", namespace)
-        link = Link(namespace)
+        try:
+            ip("netns", "add", namespace)
+            stack.callback(ip, "netns", "del", namespace)
+            link = Link(namespace)
+        except (OSError, subprocess.CalledProcessError) as error:  # a container that may not
+            pytest.skip(f"no network namespace here: {error}")
         stack.callback(link.close)
         line = ["ip", "netns", "exec", namespace, SSHD, "-D", "-e", "-f", str(folder / "config")]
         log = stack.enter_context((folder / "log").open("wb"))
