@@ -1,30 +1,40 @@
 """Our network latency against OpenVINO's benchmark_app and MLPerf LoadGen, and what our wrapper costs.
 
-`python benchmarks/faithful.py BUNDLE`: the three in turn, each in fresh processes, on the same model and threads.
+`python benchmarks/faithful.py BUNDLE`: the three on the same model and threads, each in a fresh process a round. All
+live at the same time and are let run for half a second one after the other, so that all see the same moods of the
+machine; what is stopped in the middle of a call is one sample in a hundred, of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from conditions import conditions, write_record
 from environments import python_of
 
 import edgetl_runtime
-from edgetl_runtime.bench.rounds import WORKER
+from edgetl_runtime.bench.processes import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GOALS = {"within": 0.03, "wrapper_us": 40.0}
 CALLS = 2000
+SLICE_S = 0.5
+UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
 HERE = Path(__file__).parent
 
 
@@ -32,21 +42,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="with an OpenVINO variant")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="timed by each tool in each round")
+    parser.add_argument("--seconds", type=float, default=5.0, help="timed by each tool in each round")
     parser.add_argument("--trial", action="store_true", help="record nothing")
     args = parser.parse_args()
     before = conditions()
     with tempfile.TemporaryDirectory() as folder, edgetl_runtime.open(args.bundle, backend="openvino") as session:
         model = Path(folder) / "model.onnx"
         model.write_bytes(session.bundle.read(session.variant.files["model"]))
-        tools = {
-            "edgetl": lambda: ours(args.bundle, session.variant.id, args.seconds),
-            "benchmark_app": lambda: benchmark_app(model, session, args.seconds),
-            "loadgen": lambda: loadgen(args.bundle, session.variant.id, args.seconds),
-        }
-        rounds = [{name: tool() for name, tool in tools.items()} for _ in range(args.rounds)]
+        rounds = [one_round(args.bundle, model, session, args.seconds) for _ in range(args.rounds)]
         overhead = wrapper_us(session)
-    p50 = {name: statistics.median(r[name]["p50_ms"] for r in rounds) for name in tools}
+    p50 = {name: statistics.median(r[name]["p50_ms"] for r in rounds) for name in rounds[0]}
     p90 = {name: statistics.median(r[name]["p90_ms"] for r in rounds) for name in ("edgetl", "loadgen")}
     apart = {
         "benchmark_app_p50": statistics.median(
@@ -77,16 +82,66 @@ def main() -> int:
     return 0 if all(record["met"].values()) else 1
 
 
-def ours(bundle: Path, variant: str, seconds: float) -> dict[str, float]:
-    """Ask a worker, as `edgetl bench` does; it times the network for half of the seconds of a round."""
-    job = {"kind": "round", "bundle": str(bundle), "variant": variant, "seconds": 2 * seconds, "iterations": 300}
-    done = subprocess.run(WORKER, input=json.dumps(job) + "\n", capture_output=True, text=True, check=True)
-    samples = sorted(json.loads(done.stdout)["network_ms"])
-    return {"p50_ms": statistics.median(samples), "p90_ms": samples[int(0.9 * len(samples))], "n": len(samples)}
+def one_round(
+    bundle: Path, model: Path, session: edgetl_runtime.Session, seconds: float
+) -> dict[str, dict[str, float]]:
+    """Start the three, let each work while the others are stopped, and return what they say."""
+    slices = max(2, round(seconds / SLICE_S))
+    # their clocks go on while they are stopped: two slices of theirs, one of our network, two of whole decisions
+    wall_s = slices * (5 * SLICE_S + 0.1)
+    job = {
+        "kind": "round", "bundle": str(bundle), "variant": session.variant.id, "turns": slices, "iterations": 5,
+        "seconds": 2 * SLICE_S * slices, "warmup_s": 1.0,
+    }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        app = stack.enter_context(started(benchmark_app(model, session, wall_s), until="Measuring performance"))
+        generator = stack.enter_context(started(loadgen(bundle, session.variant.id, wall_s), until="ready"))
+        worker = stack.enter_context(Worker(job, timeout_s=300))
+        worker.wait_until("ready")
+        for _ in range(slices):
+            worker.go([app.pid, generator.pid])
+            worker.wait_until("timed")
+            for tool in (app, generator):
+                tool.send_signal(signal.SIGCONT)
+                time.sleep(SLICE_S)
+                tool.send_signal(signal.SIGSTOP)
+        worker.go()
+        samples = sorted(worker.answer()["network_ms"])
+        said = {}
+        for tool in (app, generator):
+            tool.send_signal(signal.SIGCONT)
+            said[tool] = tool.communicate(timeout=120)[0]
+    median = re.search(r"Median:\s+([\d.]+) ms", said[app])
+    if median is None:
+        raise SystemExit(f"benchmark_app said no median:\n{said[app][-800:]}")
+    return {
+        "edgetl": {"p50_ms": statistics.median(samples), "p90_ms": samples[int(0.9 * len(samples))], "n": len(samples)},
+        "benchmark_app": {"p50_ms": float(median[1])},
+        "loadgen": json.loads(said[generator].splitlines()[-1]),
+    }
 
 
-def benchmark_app(model: Path, session: edgetl_runtime.Session, seconds: float) -> dict[str, float]:
-    """Run OpenVINO's tool with the variant's threads and precision; it reports the median."""
+@contextlib.contextmanager
+def started(command: list[str], *, until: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a tool, and stop it for now when it says that it is about to measure."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder, env=UNBUFFERED
+        ) as tool,
+    ):
+        try:
+            for line in tool.stdout or ():
+                if until in line:
+                    break
+            tool.send_signal(signal.SIGSTOP)
+            yield tool
+        finally:
+            tool.kill()
+
+
+def benchmark_app(model: Path, session: edgetl_runtime.Session, seconds: float) -> list[str]:
+    """Return the command of OpenVINO's tool with the variant's threads and precision; it reports the median."""
     spec, options = session.manifest.preprocess, session.variant.options
     precision = "f32" if session.variant.precision == "int8" else session.variant.precision
     command = [
@@ -94,21 +149,12 @@ def benchmark_app(model: Path, session: edgetl_runtime.Session, seconds: float) 
         "-hint", "none", "-nstreams", "1", "-infer_precision", precision, "-t", str(max(1, round(seconds))),
         "-shape", f"[1,{spec.height_px},{spec.width_px},3]", "-report_type", "no_counters",
     ]  # fmt: skip
-    command += ["-nthreads", str(options.threads)] if options.threads else []
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
-    found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
-    if found is None:
-        raise SystemExit(f"benchmark_app said no median:\n{done.stdout[-800:]}")
-    return {"p50_ms": float(found[1])}
+    return [*command, "-nthreads", str(options.threads)] if options.threads else command
 
 
-def loadgen(bundle: Path, variant: str, seconds: float) -> dict[str, float]:
-    """Let MLPerf LoadGen drive the same compiled model, SingleStream."""
-    command = [str(python_of("loadgen")), str(HERE / "peers" / "loadgen.py"), str(bundle), variant, str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def loadgen(bundle: Path, variant: str, seconds: float) -> list[str]:
+    """Return the command that lets MLPerf LoadGen drive the same compiled model, SingleStream."""
+    return [str(python_of("loadgen")), str(HERE / "peers" / "loadgen.py"), str(bundle.resolve()), variant, str(seconds)]
 
 
 def wrapper_us(session: edgetl_runtime.Session) -> float:

@@ -38,6 +38,7 @@ with tempfile.TemporaryDirectory() as folder:
     log.log_output.outdir = folder
     sut = lg.ConstructSUT(issue, lambda: None)
     qsl = lg.ConstructQSL(len(tensors), len(tensors), lambda _: None, lambda _: None)
+    print("ready", flush=True)
     lg.StartTestWithLogSettings(sut, qsl, settings, log)
     summary = Path(folder, "mlperf_log_summary.txt").read_text()
     words = dict(line.split(":", 1) for line in summary.splitlines() if ":" in line)
