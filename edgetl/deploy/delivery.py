@@ -88,7 +88,8 @@ def deliver(
         station = _Station(remote, options)
         with progress.stage(f"{host}: preflight"):
             status = station.status()
-            if (waiting := _on_trial(status, digest)) is None:
+            waiting = None if options.stage_only else _on_trial(status, digest)
+            if waiting is None:
                 station.preflight(status, line, sequence, bundle.stat().st_size)
         if waiting is not None:  # the connection was lost after the self-test: only the verdict is missing
             with progress.stage(f"{host}: trial"):

@@ -63,6 +63,9 @@ def play_workers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             def __exit__(self, *_: object) -> None:
                 return
 
+            def close(self) -> None:
+                return
+
             def go(self, beside: object = ()) -> None:
                 return
 

@@ -144,7 +144,10 @@ class Station:
     def join(self, neighbour: Worker) -> None:
         """Count a worker's load as part of what is measured, once it works; it is ended with the station."""
         self._neighbours.append(neighbour)
-        neighbour.wait_until("ready")
+        try:
+            neighbour.wait_until("ready")
+        except LostWorkerError as error:
+            raise EdgetlError("a neighbour", "ready to work", str(error), fix="fewer --neighbours") from error
 
     def round(self, side: str, index: int) -> Round:
         """Run a round of a side until one counts.

@@ -126,8 +126,9 @@ def test_a_bundle_left_on_trial_by_a_lost_connection_only_gets_its_verdict(serve
     path = bundle(1)
     installed = Installer(device).install(path, InstallOptions())
     assert installed.result == "TRIAL"
-    with pytest.raises(InstallError, match="without a trial"):
-        send(server, device, bundle(2))
+    for other, how in ((bundle(2), {}), (path, {"stage_only": True})):  # to stage is not to end a trial
+        with pytest.raises(InstallError, match="without a trial"):
+            send(server, device, other, **how)
     found = send(server, device, path)
     assert (found["result"], found["upload"], found["deployment"]) == ("COMMITTED", None, installed.deployment)
     assert found["proof"]["golden"]["count"] == 16

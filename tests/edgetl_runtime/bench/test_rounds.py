@@ -12,7 +12,7 @@ import pytest
 from edgetl_runtime.bench import images, rounds
 from edgetl_runtime.bench.rounds import Settings, Station, Target, target
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import BundleError, GoldenError, UnfitError, UsageError
+from edgetl_runtime.errors import BundleError, EdgetlError, GoldenError, UnfitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -175,6 +175,13 @@ def test_one_killed_side_loses_the_pair(item: Target, script: Any) -> None:
     assert [(r.side, r.disturbed) for r in running.discarded] == [
         (side, ("the round was killed by SIGKILL",)) for side in "AB"
     ]
+
+
+def test_a_neighbour_that_is_killed_before_it_works_is_told(item: Target, script: Any) -> None:
+    script("the round was killed by SIGKILL")
+    crowded = dataclasses.replace(ANY, neighbours=1)
+    with pytest.raises(EdgetlError, match="a neighbour must be ready to work; got the round was killed"):
+        station(item, crowded).__enter__()
 
 
 def test_neighbours_work_meanwhile_and_are_ended(item: Target) -> None:
