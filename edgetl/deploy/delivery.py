@@ -100,21 +100,19 @@ def deliver(
         upload = {"moved_bytes": copied.moved_bytes, "seconds": copied.seconds, "interruptions": copied.interruptions}
         if options.stage_only:
             return {"host": host, "result": "STAGED", "reason": target, "upload": upload}
-        with progress.stage(f"{host}: install, self-test"):
-            installed = station.install(target, line)
-        remote.run(["rm", "-f", "--", target], limit_s=COMMAND_S)
-        outcome = {"result": installed["result"], "reason": "committed before"}
-        if installed["result"] == "TRIAL":
-            with progress.stage(f"{host}: trial"):
-                outcome = station.trial(installed["deployment"])
-        return {
-            "host": host,
-            **outcome,
-            "deployment": installed["deployment"],
-            "generation": installed["generation"],
-            "proof": installed["proof"],
-            "upload": upload,
-        }
+        return {"host": host, **_put_to_work(station, target, line, host, progress), "upload": upload}
+
+
+def _put_to_work(station: _Station, target: str, line: str, host: str, progress: Progress) -> dict[str, Any]:
+    """Install what was uploaded and wait for the outcome of its trial."""
+    with progress.stage(f"{host}: install, self-test"):
+        installed = station.install(target, line)
+    station.remote.run(["rm", "-f", "--", target], limit_s=COMMAND_S)
+    outcome = {"result": installed["result"], "reason": "committed before"}
+    if installed["result"] == "TRIAL":
+        with progress.stage(f"{host}: trial"):
+            outcome = station.trial(installed["deployment"])
+    return {**outcome, **{key: installed[key] for key in ("deployment", "generation", "proof")}}
 
 
 class _Station:
