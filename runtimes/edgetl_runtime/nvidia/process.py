@@ -36,6 +36,7 @@ def build(
     limits: Limits | None = None,
     progress: Callable[[Step], None] | None = None,
     folder: Path | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Built:
     """Build an engine in a child process.
 
@@ -46,6 +47,7 @@ def build(
         limits: On time and memory.
         progress: Called with every step, in this process.
         folder: Where the temporary files go; None takes the system's place.
+        clock: Seconds; the limit on time is counted by it.
 
     Raises:
         BackendError: The graph is refused, or the build broke a limit, was killed, or found the disk full. Nothing is
@@ -60,7 +62,7 @@ def build(
         (work / "model.onnx").write_bytes(model)
         if timing:
             (work / "timing.cache").write_bytes(timing)
-        answer = _run([sys.executable, "-m", "edgetl_runtime.nvidia.child", str(work)], limits, progress)
+        answer = _run([sys.executable, "-m", "edgetl_runtime.nvidia.child", str(work)], _Watch(limits, clock), progress)
         return _built(answer, work)
     except OSError as error:
         raise disk_error(error, folder or Path(tempfile.gettempdir())) from error
@@ -105,7 +107,7 @@ def refuse(refusal: Refusal) -> NoReturn:
     raise BackendError(node, f"{verb} {refusal.title}", refusal.words, fix=refusal.fix or fix)
 
 
-def _run(command: Sequence[str], limits: Limits, progress: Callable[[Step], None] | None) -> dict[str, Any]:
+def _run(command: Sequence[str], watch: _Watch, progress: Callable[[Step], None] | None) -> dict[str, Any]:
     """Run the child and return its last line; kill it when it breaks a limit."""
     # the child sees what this process imports from, whatever the folder it was started in
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -116,8 +118,8 @@ def _run(command: Sequence[str], limits: Limits, progress: Callable[[Step], None
         ) as child,
     ):
         try:
-            answer = _listen(child, limits, progress)
-            child.wait(timeout=max(1.0, limits.time_s))
+            answer = _listen(child, watch, progress)
+            child.wait(timeout=max(1.0, watch.limits.time_s))
         finally:
             child.kill()  # whatever stops us stops it; harmless after its end
         if answer is None:
@@ -127,12 +129,12 @@ def _run(command: Sequence[str], limits: Limits, progress: Callable[[Step], None
 
 
 def _listen(
-    child: subprocess.Popen[bytes], limits: Limits, progress: Callable[[Step], None] | None
+    child: subprocess.Popen[bytes], watch: _Watch, progress: Callable[[Step], None] | None
 ) -> dict[str, Any] | None:
     """Read the child's lines until it ends; return the one with the result."""
     if child.stdout is None:
         return None
-    watch = _Watch(child.pid, limits)
+    watch.begin(child.pid)
     rest = b""
     answer: dict[str, Any] | None = None
     with selectors.DefaultSelector() as selector:
@@ -158,16 +160,19 @@ def _listen(
 class _Watch:
     """Knows how long the child runs and how much memory it holds."""
 
-    def __init__(self, pid: int, limits: Limits) -> None:
-        self.status = Path(f"/proc/{pid}/status")
-        self.limits = limits
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self.limits, self.clock = limits, clock
         self.memory_mb = limits.memory_mb or int(MEMORY_SHARE * probe.facts().memory_mb)
-        self.started = time.monotonic()
         self.step: Step | None = None
+
+    def begin(self, pid: int) -> None:
+        """Count from now what a process takes."""
+        self.status = Path(f"/proc/{pid}/status")
+        self.started = self.clock()
 
     def check(self) -> None:
         """Raise where a limit is broken."""
-        taken_s = time.monotonic() - self.started
+        taken_s = self.clock() - self.started
         at = f"still at '{self.step.phase}', {self.step.done} of {self.step.total}" if self.step else "still starting"
         if taken_s > self.limits.time_s:
             must, fix = f"done within {self.limits.time_s:g} s", "a longer --time-limit-s, or a faster power mode"

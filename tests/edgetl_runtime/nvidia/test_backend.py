@@ -1,5 +1,7 @@
 """From a model to a session: what is kept, what is built again and why, and what is refused."""
 
+import re
+
 import pytest
 
 PREPARE = "made = lambda **o: backend.prepare(model, options, cache, **o)\n"
@@ -39,11 +41,13 @@ def test_a_tampered_plan_is_built_again_and_never_loaded(on_stub, tmp_path):
 
 def test_limits_reach_the_child_and_nothing_is_kept(on_stub, tmp_path):
     found = on_stub(
-        PREPARE + "words = sentence(lambda: made(settings=BuildSettings(time_limit_s=0.02)))\n"
-        "say(words=words, left=[p.name for p in cache.iterdir()])",
-        cache=tmp_path,
-    )
-    assert found["words"].startswith("the build of the engine must be done within 0.02 s; got still starting")
+        PREPARE + "late, large = (sentence(lambda: made(settings=BuildSettings(**limit)))\n"
+        "    for limit in ({'time_limit_s': 0.02}, {'memory_limit_mb': 1}))\n"
+        "say(late=late, large=large, left=[p.name for p in cache.iterdir()])",
+        cache=tmp_path, FAKE_HANGS=1,
+    )  # fmt: skip
+    assert found["late"].startswith("the build of the engine must be done within 0.02 s; got still ")
+    assert re.match(r"the build of the engine must be within 1 MB of memory; got \d+ MB, still ", found["large"])
     assert found["left"] == ["lock"]
 
 

@@ -1,13 +1,15 @@
 """A stand-in for TensorRT on machines without a GPU: it parses nothing but shapes and runs one kernel of the stub.
 
 FAKE_TENSORRT names the release; what 11.0 removed is not there from then on, and each release insists on its own way of
-asking for strong typing. The names are compared with the real bindings of both releases in tests/environments.
+asking for strong typing. The names are compared with the real bindings of both releases in tests/environments. With
+FAKE_HANGS a build never ends by itself: what is done to it meanwhile is certain to come before its end.
 """
 
 import ctypes
 import enum
 import json
 import os
+import signal
 
 import numpy as np
 
@@ -184,6 +186,8 @@ class Builder:
     def build_serialized_network(self, network, config):
         monitor = config.progress_monitor
         monitor.phase_start("Building", None, 2)
+        while "FAKE_HANGS" in os.environ:
+            signal.pause()
         monitor.step_complete("Building", 0)
         monitor.phase_finish("Building")
         shape = config.profile.shape if config.profile else network.image
