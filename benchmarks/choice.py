@@ -106,12 +106,13 @@ def deploy(run: Path, out: Path, options: list[str]) -> dict[str, Any] | None:
 
 def images(run: Path) -> list[str]:
     """Return paths of validation images of a run."""
+    from edgetl.data.samples import spread
     from edgetl.data.split_file import read_split
     from edgetl.run import RunFolder
 
     folder = RunFolder(run)
     samples = read_split(folder.split_csv, folder.read().classes)
-    return [str(s.path) for s in samples if s.split == "val"][:IMAGES]
+    return [str(s.path) for s in spread([s for s in samples if s.split == "val"], IMAGES)]
 
 
 def timed(bundles: dict[str, Path], paths: list[str]) -> dict[str, list[float]]:

@@ -31,6 +31,11 @@ def add_contract_options(parser: argparse.ArgumentParser) -> None:
     option("--p99-ms", type=float, help="99th percentile of the same; default unlimited")
     option("--max-memory-mb", type=float, help="resident memory of the deciding process; default unlimited")
     option("--max-size-mb", type=float, help="file of the model; default unlimited")
+    option(
+        "--allow-unproven",
+        action="store_true",
+        help="go on although a bound could not be measured here; the device proves it when it installs",
+    )
 
 
 def read_contract(args: argparse.Namespace, *, config: Path | None) -> Contract:

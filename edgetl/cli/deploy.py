@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     from edgetl.deploy.contract import UnmetContractError
     from edgetl.deploy.pipeline import Deploying
     from edgetl.deploy.request import DeployConfig
+    from edgetl.deploy.terms import unproven
     from edgetl.progress import Progress
     from edgetl.run import RunFolder
 
@@ -90,6 +91,8 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         "contract": to_mapping(contract),
         "note": done.note,
         "memory_mb": done.memory_mb,
+        "terms": [term.to_mapping() for term in done.terms],
+        "unproven": [term.clause for term in unproven(done.terms)],
         "size_bytes": args.out.stat().st_size,
         "parity": done.parity,
     }
@@ -142,6 +145,7 @@ def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None) -> lis
         latency = c["latency_ms"] or {}
         p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
         verdict = "chosen" if c["id"] == chosen else "kept the contract" if c["accepted"] else c["why"]
+        verdict += f", unproven: {c['unproven']}" if c["accepted"] and c.get("unproven") else ""
         verdict += f", narrowly: {c['close']} is within chance" if c.get("close") else ""
         figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>9.2f}{c['flips']:>7}{c['escapes']:>9}"
         lines.append(f"{c['id']:22}{figures}{p50:>8}{p99:>8}  {verdict}")
@@ -163,4 +167,6 @@ def show(result: Mapping[str, Any]) -> str:
     lines += delivery_lines(result) if "delivery" in result else []
     if not result.get("signed_by"):
         lines.append("unsigned: devices ask for a signature; edgetl keys new, then --key or edgetl keys sign")
+    if result["unproven"]:
+        lines.append(f"UNPROVEN: {'; '.join(result['unproven'])}; the device proves it when it installs, or refuses")
     return "\n".join(lines)

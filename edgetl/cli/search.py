@@ -79,20 +79,28 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     )
     if not args.resume:
         _begin(args.out, replace=args.force)
-    return search(args.out, job, SearchState(args.out / STATE, job.asked(), resume=args.resume), Progress())
+    state = SearchState(args.out / STATE, job.asked(), resume=args.resume)
+    return search(args.out, job, state, Progress(), allow_unproven=getattr(args, "allow_unproven", False))
 
 
-def search(out: Path, job: SearchJob, state: SearchState, progress: Progress) -> dict[str, Any]:
+def search(
+    out: Path, job: SearchJob, state: SearchState, progress: Progress, *, allow_unproven: bool
+) -> dict[str, Any]:
     """Run a search, however far it had come, and write its report.
 
     Raises:
         UnmetContractError: No candidate keeps the contract; report and table show all that were tried.
+        UnfitError: A term of the chosen candidate is unproven, and that was not allowed.
     """
     from edgetl.deploy.contract import UnmetContractError
+    from edgetl.deploy.terms import measured_terms, refuse_unproven, require_proof
     from edgetl.report.search_report import write_search_report
     from edgetl.run import write_json
     from edgetl.search.pipeline import Searching
 
+    if not job.profile.measured_here:  # known before anything is trained
+        terms = measured_terms(job.contract, latency=None, memory_mb=None, target=job.profile.name)
+        require_proof(terms, allowed=allow_unproven)
     state.save()
     found = Searching(out, job, state, progress).search()
     result = {
@@ -101,6 +109,7 @@ def search(out: Path, job: SearchJob, state: SearchState, progress: Progress) ->
         "target": job.profile.name,
         "chosen": found.chosen["id"] if found.chosen else None,
         "why": found.why,
+        "unproven": found.chosen["unproven"] if found.chosen else [],
         "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p99_ms"] or 0.0) if p["on_front"]],
         "points": found.points,
         "networks": found.networks,
@@ -118,6 +127,8 @@ def search(out: Path, job: SearchJob, state: SearchState, progress: Progress) ->
         what, got = f"a candidate for {job.profile.name}", "; ".join(filter(None, (misses, gone)))
         fix = f"relax what is named, or widen the grid; {out / 'report.html'} shows all"
         raise UnmetContractError(what, "inside the contract on validation", got, fix=fix, candidates=found.points)
+    if not allow_unproven:
+        refuse_unproven(found.chosen["unproven"])
     return result
 
 
@@ -232,7 +243,8 @@ def chosen_by_search(
     resume = SearchState.fits(out / STATE, job.asked())
     if not resume:
         _begin(out, replace=True)
-    result = search(out, job, SearchState(out / STATE, job.asked(), resume=resume), progress)
+    state = SearchState(out / STATE, job.asked(), resume=resume)
+    result = search(out, job, state, progress, allow_unproven=config.allow_unproven)
     progress.note("\n".join(["", *table(result), "", f"chosen: {result['chosen']}, {result['why']}", ""]))
     point = next(p for p in result["points"] if p["chosen"])
     shipped = next(n["run"] for n in result["networks"] if n["name"] == point["network"])
@@ -249,6 +261,7 @@ def table(result: Mapping[str, Any]) -> list[str]:
     for p in result["points"]:
         p50, p99 = (f"{p[k]:.2f}" if p[k] is not None else "-" for k in ("p50_ms", "p99_ms"))
         verdict = "chosen" if p["chosen"] else "kept the contract" if p["accepted"] else p["why"]
+        verdict += f", unproven: {'; '.join(p['unproven'])}" if p["accepted"] and p["unproven"] else ""
         figures = f"{p['accuracy']:>9.4f}{p['gap_pp']:>8.2f}{p['flips']:>7}{p['escapes']:>9}{p50:>8}{p99:>8}"
         lines.append(f"{'*' if p['on_front'] else ' '} {p['id']:{width}}{figures}  {verdict}")
     return lines
@@ -262,4 +275,5 @@ def show(result: Mapping[str, Any]) -> str:
     lines += [f"not fine-tuned: {n['name']}, {n['why']}" for n in result["networks"] if n["why"]]
     lines += [f"chosen: {result['chosen']}, {result['why']}", f"report: {result['report']}"]
     lines += [f"ship it, with one look at test: {result['deploy']}"] if result["deploy"] else []
+    lines += [f"UNPROVEN: {'; '.join(result['unproven'])}"] if result["unproven"] else []
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     # called with (done, total) from the calling thread
     Progress = Callable[[int, int], None]
@@ -38,6 +38,36 @@ class Sample:
     sha256: str
     group: str | None = None
     certainty: float = 1.0
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Choose a few samples that stand for all: the classes in turn, each taken evenly from its own list.
+
+    The first images of a split are of one class, one lot and one size; what is timed, measured or compared on them
+    says little about the others.
+
+    Args:
+        samples: At least one.
+        count: How many to choose; all are taken where there are fewer.
+
+    Example:
+        >>> parts = [Sample(path=Path(f"{i}.png"), label=i // 4, split="val", sha256="") for i in range(8)]
+        >>> [s.path.stem for s in spread(parts, 4)]
+        ['1', '5', '3', '7']
+    """
+    by_class: dict[int, list[Sample]] = {}
+    for sample in samples:
+        by_class.setdefault(sample.label, []).append(sample)
+    shares = dict.fromkeys(sorted(by_class), 0)
+    while sum(shares.values()) < min(count, len(samples)):
+        for label in [name for name in shares if shares[name] < len(by_class[name])]:
+            shares[label] += sum(shares.values()) < count
+    turns = [_evenly(by_class[label], share) for label, share in shares.items()]
+    return [turn[i] for i in range(max(shares.values(), default=0)) for turn in turns if i < len(turn)]
+
+
+def _evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
+    return [samples[(2 * i + 1) * len(samples) // (2 * count)] for i in range(count)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.deploy.plan import INT8_FLAGS
+from edgetl.deploy.terms import Term, missed, unproven
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
@@ -64,6 +65,7 @@ class Candidate:
         flips: Images of validation whose decision differs from the float reference's.
         likely_flips: As many as are to be expected of as many other images.
         latency: Measured figures with conditions; None where it was not measured.
+        terms: Bounds that only a measurement settles, and how each ended.
         why: Broken terms of the contract, or why it cannot be used; empty if it is accepted.
         close: Terms that it keeps on validation by less than chance may change on other images.
     """
@@ -82,6 +84,7 @@ class Candidate:
     flips: int
     likely_flips: float = 0.0
     latency: dict[str, Any] | None = None
+    terms: tuple[Term, ...] = ()
     why: tuple[str, ...] = ()
     close: tuple[str, ...] = ()
 
@@ -89,6 +92,15 @@ class Candidate:
     def accepted(self) -> bool:
         """Whether the contract is kept."""
         return not self.why
+
+    @property
+    def unproven(self) -> tuple[Term, ...]:
+        """The terms that are neither kept nor missed."""
+        return unproven(self.terms)
+
+    def held_to(self, terms: tuple[Term, ...]) -> Candidate:
+        """Return the candidate with these terms, refused where one is missed."""
+        return dataclasses.replace(self, terms=(*self.terms, *terms), why=(*self.why, *missed(terms)))
 
     @property
     def load_options(self) -> LoadOptions:
@@ -121,6 +133,8 @@ class Candidate:
             "infer_ms": {k: measured["infer_ms"][k] for k in ("p50", "p99")} if measured else None,
             "measured_on": measured.get("measured_on", "not measured on hardware"),
             "latency": self.latency,
+            "terms": [term.to_mapping() for term in self.terms],
+            "unproven": "; ".join(term.clause for term in self.unproven),
             "rung": self.evidence.get("rung"),
             "evaluations": self.evidence.get("evaluations"),
             "kept_float": self.evidence.get("kept_float", []),
@@ -226,6 +240,12 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Order the accepted candidates, best first: by measured p99, else in the order given (the profile's)."""
     accepted = [c for c in candidates if c.accepted]
     return sorted(accepted, key=lambda c: _p99(c) if c.latency else float("inf"))
+
+
+def refused_on_test(tried: Sequence[Candidate], refused: Candidate, broken: Sequence[str]) -> list[Candidate]:
+    """Return the candidates with what test said of one of them; others may share its bytes, loaded in another way."""
+    why = tuple(f"{words} on test" for words in broken)
+    return [dataclasses.replace(c, why=why) if c.id == refused.id else c for c in tried]
 
 
 def one_per_model(candidates: list[Candidate]) -> list[Candidate]:

@@ -33,7 +33,7 @@ class Look:
     def confirm(self, candidate: Candidate) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return a candidate's figures on test and the terms of the contract that they break."""
         at = (candidate.thresholds, candidate.temperature)
-        logits = room.logits_of(candidate.runs_as, candidate.model, candidate.load_options, self.test.images)
+        logits = room.evaluated(candidate.backend, candidate.model, candidate.load_options, self.test.images)
         metrics = judging.metrics_of(self.run, logits, self.test.labels, *at)
         decisions = judging.decisions_of(self.run, logits, *at)
         float_val = self.reference.val

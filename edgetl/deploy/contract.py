@@ -146,8 +146,8 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
 
     Args:
         contract: The bounds.
-        candidate: drop_pp, flips, n, escapes and overkill of the candidate; p50_ms, p99_ms, memory_mb and size_mb
-            where known; escapes_per_class and overkill_per_class where classes are bounded.
+        candidate: drop_pp, flips, n, escapes and overkill of the candidate; escapes_per_class and overkill_per_class
+            where classes are bounded.
         float_escapes: Escapes of the float model on the same split.
 
     Returns:
@@ -167,10 +167,6 @@ def breaches(contract: Contract, candidate: Mapping[str, Any], float_escapes: in
         ("escapes", candidate["escapes"], max_escapes, ""),
         ("overkill", candidate["overkill"], contract.max_overkill, ""),
         *_class_terms(contract, candidate),
-        ("p50", candidate.get("p50_ms"), contract.p50_ms, " ms"),
-        ("p99", candidate.get("p99_ms"), contract.p99_ms, " ms"),
-        ("memory", candidate.get("memory_mb"), contract.max_memory_mb, " MB"),
-        ("model file", candidate.get("size_mb"), contract.max_size_mb, " MB"),
     ]
     return [
         _clause(*term) for term in terms if term[1] is not None and term[2] is not None and term[1] > term[2] + 1e-9
@@ -204,38 +200,15 @@ def _class_terms(contract: Contract, candidate: Mapping[str, Any]) -> Iterator[t
         yield f"overkill of {name}", candidate.get("overkill_per_class", {}).get(name), bounds.max_overkill, ""
 
 
-def too_slow(contract: Contract, latency: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say whether measured latencies break the contract; a p99 that could not be measured does.
-
-    Args:
-        contract: The bounds.
-        latency: Figures of `edgetl.deploy.latency`: `n`, and `decision_ms` with a `p99` that is None for a small n.
-    """
-    figures, found = latency["decision_ms"], []
-    for name, bound in (("p50", contract.p50_ms), ("p99", contract.p99_ms)):
-        if bound is not None and figures[name] is None:
-            found.append(f"{name} not known from {latency['n']} timings, it must be at most {bound:.2f} ms")
-        elif bound is not None and figures[name] > bound:
-            found.append(_clause(name, figures[name], bound, " ms"))
-    return tuple(found)
-
-
-def too_large(contract: Contract, *, size_bytes: int, memory_mb: float | None = None) -> tuple[str, ...]:
-    """Say whether the file of a model, or the memory it was measured to need, breaks the contract.
+def too_large(contract: Contract, *, size_bytes: int) -> tuple[str, ...]:
+    """Say whether the file of a model breaks the contract.
 
     Example:
         >>> too_large(Contract(max_size_mb=3), size_bytes=3_600_000)
         ('model file 3.60 MB > 3.00',)
     """
-    terms = [
-        ("model file", size_bytes / BYTES_PER_MB, contract.max_size_mb),
-        ("memory", memory_mb, contract.max_memory_mb),
-    ]
-    return tuple(
-        _clause(name, value, bound, " MB")
-        for name, value, bound in terms
-        if value is not None and bound is not None and value > bound
-    )
+    size_mb, bound = size_bytes / BYTES_PER_MB, contract.max_size_mb
+    return (_clause("model file", size_mb, bound, " MB"),) if bound is not None and size_mb > bound else ()
 
 
 def _clause(name: str, value: float, bound: float, unit: str) -> str:

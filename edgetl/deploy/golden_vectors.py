@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgetl.deploy.candidates import logits_of
+from edgetl.deploy.candidates import evaluated
 from edgetl.errors import DataError
 from edgetl_runtime.golden import tensor_digest
 from edgetl_runtime.manifest import GoldenManifest, GoldenTolerance
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgetl.data.samples import Sample
     from edgetl.deploy.candidates import Candidate
     from edgetl.run import Run
 
@@ -70,7 +69,7 @@ class GoldenSet:
 
     def expected(self, candidate: Candidate) -> bytes:
         """Return the probabilities a candidate must answer, `.npy` float32 (G, C)."""
-        logits = logits_of(candidate.runs_as, candidate.model, candidate.load_options, self.tensors)
+        logits = evaluated(candidate.backend, candidate.model, candidate.load_options, self.tensors)
         return npy(probabilities(logits, candidate.temperature).astype(np.float32))
 
 
@@ -78,13 +77,6 @@ def tolerance(candidate: Candidate) -> GoldenTolerance:
     """Return how far a device may be from the golden vectors of a candidate."""
     stands_in = candidate.runs_as != candidate.backend
     return GoldenTolerance(max_abs=STAND_IN_TOLERANCE if stands_in else TOLERANCE[candidate.precision])
-
-
-def pick_samples(samples: Sequence[Sample], n_classes: int) -> list[Path]:
-    """Take the first `COUNT` images, the classes in turn, so that every class that fits is among them."""
-    by_class = [[s.path for s in samples if s.label == label] for label in range(n_classes)]
-    turns = [[paths[i] for paths in by_class if i < len(paths)] for i in range(max(map(len, by_class)))]
-    return [path for turn in turns for path in turn][:COUNT]
 
 
 def folder_images(folder: Path) -> list[Path]:

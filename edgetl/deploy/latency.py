@@ -30,6 +30,7 @@ SCREEN_ITERATIONS = 20
 ROUNDS = 3
 WARMUP_SECONDS = 0.5  # at most, of each round
 ROUND_ITERATIONS = 100  # three rounds pool to the 299 samples that a p99 needs
+SLOWEST = 32  # kept of each candidate: how many lie above any bound that it nearly keeps
 _NS_PER_MS = 1e6
 
 
@@ -112,6 +113,7 @@ class _Timed:
             "decision_ms": _summary(self.decision_ms),
             "infer_ms": _summary(self.infer_ms),
             "n": len(self.decision_ms),
+            "slowest_ms": sorted(self.decision_ms, reverse=True)[:SLOWEST],
             "steady": self.steady,
             "measured_on": facts().cpu,
             "fingerprint": facts().fingerprint,

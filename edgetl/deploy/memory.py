@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetl.data.samples import spread
 from edgetl.deploy.fresh import BLOCK_HOST
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.schema import to_mapping
@@ -16,10 +17,12 @@ from edgetl_runtime.schema import to_mapping
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgetl.data.samples import Sample
     from edgetl.deploy.candidates import Candidate
     from edgetl_runtime.preprocess import PreprocessSpec
 
 TIMEOUT_S = 120
+MEMORY_IMAGES = 4
 PROGRAM = (
     BLOCK_HOST
     + """
@@ -43,6 +46,12 @@ with engine.load(artifact, options) as session:
 print(json.dumps(peak_memory_mb()))
 """
 )
+
+
+def memory_images(samples: Sequence[Sample]) -> list[Path]:
+    """Return the files that memory is measured with: some of every class, and the largest, which decides the peak."""
+    largest = max(samples, key=lambda sample: sample.path.stat().st_size)
+    return [sample.path for sample in (*spread(samples, MEMORY_IMAGES), largest)]
 
 
 def memory_mb(candidate: Candidate, spec: PreprocessSpec, images: Sequence[Path]) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl.data.samples import spread
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judging
 from edgetl.deploy.bundle_writer import write_bundle
@@ -17,15 +18,16 @@ from edgetl.deploy.climbing import Climber
 from edgetl.deploy.compiled import ahead, check_embedding, compiled
 from edgetl.deploy.compiled import note as compiler_note
 from edgetl.deploy.confirming import Look
-from edgetl.deploy.contract import Contract, UnmetContractError, too_large, too_slow
+from edgetl.deploy.contract import Contract, UnmetContractError, too_large
 from edgetl.deploy.fresh import verify
-from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
+from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.ledger import ledger_path, next_sequence
-from edgetl.deploy.memory import memory_mb
+from edgetl.deploy.memory import memory_images, memory_mb
 from edgetl.deploy.plan import narrowed, plan
 from edgetl.deploy.request import DeployConfig, Deployment
 from edgetl.deploy.retraining import retrained
+from edgetl.deploy.terms import Term, measured_terms, require_proof, untested_terms
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
 from edgetl_runtime.errors import ContractError
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from edgetl.run import Run, RunFolder
 
 TIMING_IMAGES = 32
-MEMORY_IMAGES = 4
 BUSY_SHARE = 0.05  # of the cores; more than this by others disturbs a p99
 
 
@@ -71,6 +72,7 @@ class Deploying:
         contract.check_classes(run.classes, run.defect_classes)
         planned = plan(profile, cores=facts().cores, precision=config.precision)
         self.planned = narrowed(planned, backend=config.backend, threads=config.threads, rungs=config.rungs)
+        self.untested = untested_terms(contract, run.data["counts"], run.defect_classes)
         self.refused = ""
 
     def deploy(self, out: Path, *, replace: bool) -> Deployment:
@@ -83,11 +85,13 @@ class Deploying:
         ledger_path(self._line)  # a wrong option is said before minutes of work
         if self.config.embed_engine:
             check_embedding(self.profile)
+        known = () if self.profile.measured_here else self._terms(None)
+        require_proof((*self.untested, *known), allowed=self.config.allow_unproven)  # before minutes of work
         golden = folder_images(Path(self.config.golden)) if self.config.golden else None
         tried = self._measure(self.judge_all())
         few = len(self.samples["val"]) < COUNT
         pool = [s for name in ("val", "train", "test") for s in self.samples[name]] if few else self.samples["val"]
-        self.golden_paths = golden or pick_samples(pool, len(self.run.classes))
+        self.golden_paths = golden or [s.path for s in spread(pool, COUNT)]
         chosen, confirmed, tried = self._confirmed(tried)
         note = self._note(chosen, tried)
         memory_mb = self._write(out, chosen, self._float_variant(tried, chosen), tried, confirmed, replace=replace)
@@ -98,6 +102,7 @@ class Deploying:
             reference=self.reference.val,
             note=note,
             memory_mb=memory_mb,
+            terms=(*chosen.terms, *self.untested),
             parity=self.exported.parity,
         )
 
@@ -175,30 +180,31 @@ class Deploying:
         """Time what is accurate and small enough, if the target is this machine; then hold it against the contract."""
         accurate = [c for c in tried if c.accepted]
         if not self.profile.measured_here or not accurate:
-            return room.one_per_model(tried)
-        encoded = [s.path.read_bytes() for s in self.samples["val"][:TIMING_IMAGES]]
+            return [c.held_to(self._terms(None)) for c in room.one_per_model(tried)]
+        encoded = [s.path.read_bytes() for s in spread(self.samples["val"], TIMING_IMAGES)]
         with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
             measured = measure_candidates(self.run, accurate, encoded, advance)
-        judged = [dataclasses.replace(c, why=too_slow(self.contract, c.latency or {})) for c in measured]
-        return self._hold_memory(judged) + room.one_per_model([c for c in tried if not c.accepted])
+        judged = [c.held_to(self._terms(c)) for c in measured]
+        return judged + room.one_per_model([c for c in tried if not c.accepted])
 
-    def _hold_memory(self, timed: list[Candidate]) -> list[Candidate]:
-        """Where memory is bounded, measure it of each candidate left, so that the choice falls on one that fits."""
-        if self.contract.max_memory_mb is None:
-            return timed
-        images = [s.path for s in self.samples["val"][:MEMORY_IMAGES]]
-        found = []
-        for c in timed:
-            needed = memory_mb(c, self.run.preprocess, images) if c.accepted else None
-            found.append(
-                dataclasses.replace(c, why=(*c.why, *too_large(self.contract, size_bytes=0, memory_mb=needed)))
-            )
-        return found
+    def _terms(self, timed: Candidate | None) -> tuple[Term, ...]:
+        """Hold a candidate that was timed on the target against latency and memory; None where nothing was."""
+        needed_mb = None
+        if timed is not None and self.contract.max_memory_mb is not None:
+            needed_mb = memory_mb(timed, self.run.preprocess, memory_images(self.samples["val"]))
+        return measured_terms(
+            self.contract,
+            latency=timed.latency if timed else None,
+            memory_mb=needed_mb,
+            target=self.profile.name,
+        )
 
     def _choose(self, ranked: list[Candidate], tried: list[Candidate]) -> Candidate:
         wanted = [c for c in ranked if self.config.precision in (None, c.precision)]
-        if wanted:
-            return wanted[0]
+        if wanted:  # what is proven goes before what is faster
+            best = min(wanted, key=lambda c: len(c.unproven))
+            require_proof(best.terms, allowed=self.config.allow_unproven)
+            return best
         misses = (
             "; ".join(f"{c.id}: {', '.join(c.why) or 'not the precision asked for'}" for c in tried)
             or "no candidate runs here"
@@ -222,14 +228,13 @@ class Deploying:
             look = Look(self.run, self.contract, self.exported.model, test)
             confirmed, broken = look.confirm(chosen)
             self.folder.write(dataclasses.replace(self.run, test_looks=self.run.test_looks + 1))
-            floats = [c for c in room.rank(tried) if c.precision == "f32"]
+            proven = [c for c in room.rank(tried) if self.config.allow_unproven or not c.unproven]
+            floats = [c for c in proven if c.precision == "f32"]
             if broken and floats and chosen.precision != "f32" and self.config.precision is None:
                 instead, missed = look.confirm(floats[0])
                 if not missed:
                     self.refused = f"{chosen.id} misses the contract on test ({', '.join(broken)})"
-                    why = tuple(f"{words} on test" for words in broken)
-                    tried = [dataclasses.replace(c, why=why) if c.model == chosen.model else c for c in tried]
-                    return floats[0], instead, tried
+                    return floats[0], instead, room.refused_on_test(tried, chosen, broken)
         if broken:
             raise UnmetContractError(
                 f"the chosen candidate {chosen.id}",
@@ -249,9 +254,8 @@ class Deploying:
             effort = f" within --rungs {self.config.rungs}" if self.config.rungs else ""
             return f"no INT8 candidate keeps the contract{effort} ({'; '.join(int8[0].why)}): a float variant ships"
         if not self.profile.measured_here:
-            unproven = f"; p99 of at most {self.contract.p99_ms} ms is not proven" if self.contract.p99_ms else ""
             said = f"; {chosen.id} {words}" if (words := compiler_note(chosen)) else ""
-            ranked = f"not measured on hardware; ranked by the profile's order{unproven}"
+            ranked = "not measured on hardware; ranked by the profile's order"
             return f"latency on {self.profile.name}: {ranked}{said}"
         others = (chosen.latency or {}).get("other_work_cores", 0.0)
         if others > BUSY_SHARE * facts().cores:
@@ -363,6 +367,7 @@ class Deploying:
                 "val": chosen.val,
                 "test": confirmed,
                 "float_val": self.reference.val,
+                "terms": [term.to_mapping() for term in (*chosen.terms, *self.untested)],
                 "candidates": [c.to_mapping() for c in tried],
                 "conditions": run.conditions,
             },
@@ -383,5 +388,6 @@ class Deploying:
         memory_mb = float(verify(bundle, "--variant", chosen.id)["memory_mb"] or 0)
         bound = self.contract.max_memory_mb
         if bound is not None and memory_mb > bound:
-            raise ContractError("resident memory", f"at most {bound} MB", f"{memory_mb:.0f} MB", fix="--max-memory-mb")
+            fix = f"a smaller backbone or another --backend, or --max-memory-mb {memory_mb + 1:.0f}"
+            raise ContractError("resident memory", f"at most {bound} MB", f"{memory_mb:.0f} MB", fix=fix)
         return memory_mb

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 from edgetl.deploy.candidates import Candidate
+from edgetl.deploy.terms import Term
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class DeployConfig:
         line: Product line of the bundle; None takes the name of the run's folder.
         golden: Folder of images for the golden vectors instead of validation images.
         embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
+        allow_unproven: Write the bundle although a term of the contract is neither kept nor missed.
     """
 
     target: str = "local"
@@ -33,6 +35,7 @@ class DeployConfig:
     line: str | None = None
     golden: str | None = None
     embed_engine: bool = False
+    allow_unproven: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Deployment:
         reference: Metrics of the float model on validation.
         note: What a person must know about the choice.
         memory_mb: Peak resident memory of the fresh process that decided; None where none could run a variant.
+        terms: How each bound that only a measurement settles ended for what ships.
         parity: Report of the export.
     """
 
@@ -55,4 +59,5 @@ class Deployment:
     reference: dict[str, Any]
     note: str
     memory_mb: float | None
+    terms: tuple[Term, ...]
     parity: dict[str, Any]

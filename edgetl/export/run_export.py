@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from edgetl.data.images import load_images
+from edgetl.data.samples import spread
 from edgetl.data.split_file import read_split
 from edgetl.errors import RunError
 from edgetl.export.onnx import deployable, export_onnx
@@ -86,7 +87,7 @@ def _exported_before(path: Path, record_path: Path, key: dict[str, Any]) -> Expo
 
 def _export(folder: RunFolder, run: Run, path: Path) -> dict[str, Any]:
     model = load_model(folder, run)
-    samples = [s for s in read_split(folder.split_csv, run.classes) if s.split == "val"][:PARITY_IMAGES]
+    samples = spread([s for s in read_split(folder.split_csv, run.classes) if s.split == "val"], PARITY_IMAGES)
     images = load_images(samples, run.preprocess, cache_dir=None)
     unproven = path.with_name("unproven.onnx")
     size_px = (run.preprocess.height_px, run.preprocess.width_px)

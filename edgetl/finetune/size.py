@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgetl.data.samples import spread
 from edgetl_runtime.preprocess import PreprocessSpec, decode
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def choose_size(spec: BackboneSpec, preset: Preset, config: FinetuneConfig, trai
         plain = PreprocessSpec(
             width_px=spec.input_px, height_px=spec.input_px, bit_depth=config.bit_depth, decode_scale=1
         )
-        side = int(np.median([min(decode(s.path, plain).shape[:2]) for s in train[:LOOKED_AT]]))
+        side = int(np.median([min(decode(s.path, plain).shape[:2]) for s in spread(train, LOOKED_AT)]))
         wanted = min(preset.resolution * spec.input_px, max(side, spec.input_px))
         step = max(4, spec.step_px)
         size = round(wanted / step) * step

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.config import FinetuneConfig
+from edgetl.data.samples import spread
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.latency import Contestant, measure_together
+from edgetl.deploy.memory import memory_images, memory_mb
 from edgetl.deploy.plan import plan
 from edgetl.errors import RunError
 from edgetl.profiles import DeviceProfile
@@ -28,7 +30,7 @@ from edgetl_runtime.schema import to_mapping
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgetl.data.samples import Dataset
+    from edgetl.data.samples import Dataset, Sample
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.progress import Progress
     from edgetl.run import Run
@@ -176,7 +178,7 @@ class Searching:
             classes=data.classes,
             defect_classes=defect_classes(data.classes, t.defect),
         )
-        encoded = [s.path.read_bytes() for s in data.split("train")[:SCREEN_IMAGES]]
+        encoded = [s.path.read_bytes() for s in spread(data.split("train"), SCREEN_IMAGES)]
         with self.progress.stage(f"{network.name}: time random weights"):
             medians = screen_shape(shape, self.planned, encoded, self.progress.note)
         slow = {name: why for name, ms in medians.items() if (why := too_slow_by_far(self.contract, ms))}
@@ -281,7 +283,7 @@ class Searching:
             if accepted and not record["why"]:
                 run = self._run_of(record)
                 owner[id(run)] = network.name
-                encoded = self._timing_images(record, run)
+                encoded = [s.path.read_bytes() for s in spread(self._validation(record), TIMING_IMAGES)]
                 contestants += [
                     Contestant(run=run, candidate=revive(p, self.folder / MODELS), encoded=encoded) for p in accepted
                 ]
@@ -290,34 +292,49 @@ class Searching:
         with self.progress.stage(f"time {len(contestants)} candidates", unit="rounds") as advance:
             timed = measure_together(contestants, advance, self.progress.note)
         return [
-            {"network": owner[id(c.run)], "candidate": c.candidate.id, "latency": c.candidate.latency} for c in timed
+            {
+                "network": owner[id(c.run)],
+                "candidate": c.candidate.id,
+                "latency": c.candidate.latency,
+                "memory_mb": self._memory_mb(c, self.state.of(owner[id(c.run)])),
+            }
+            for c in timed
         ]
+
+    def _memory_mb(self, timed: Contestant, record: dict[str, Any]) -> float | None:
+        if self.contract.max_memory_mb is None:
+            return None
+        return memory_mb(timed.candidate, timed.run.preprocess, memory_images(self._validation(record)))
 
     def _run_of(self, record: dict[str, Any]) -> Run:
         return RunFolder(Path(record["run"])).read()
 
-    def _timing_images(self, record: dict[str, Any], run: Run) -> list[bytes]:
+    def _validation(self, record: dict[str, Any]) -> list[Sample]:
         from edgetl.data.split_file import read_split
 
-        samples = read_split(RunFolder(Path(record["run"])).split_csv, run.classes)
-        return [s.path.read_bytes() for s in samples if s.split == "val"][:TIMING_IMAGES]
+        samples = read_split(RunFolder(Path(record["run"])).split_csv, self._run_of(record).classes)
+        return [s for s in samples if s.split == "val"]
 
     def _found(self) -> Found:
         records = {n.name: self.state.of(n.name) for n in self.networks}
         best = max((r["float_accuracy"] for r in records.values() if "float_accuracy" in r), default=0.0)
-        latencies = {(t["network"], t["candidate"]): t["latency"] for t in self.state.timed or []}
+        timed = {(t["network"], t["candidate"]): t for t in self.state.timed or []}
         points = []
         for name, record in records.items():
             seen: set[tuple[str, str]] = set()
             for kept in record.get("points", []):
                 figures, key = kept["figures"], (kept["figures"]["backend"], kept["figures"]["precision"])
-                latency = latencies.get((name, figures["id"]))
+                measured = timed.get((name, figures["id"]), {})
+                latency = measured.get("latency")
                 # of those that differ only in threads the faster one was timed; untimed, the first one stands for all
                 shown = latency is not None or (not self._was_timed(figures) and key not in seen)
                 if shown:
                     seen.add(key)
-                    points.append(choice.point_of(name, figures, latency=latency, best_accuracy=best))
-        settled = choice.settle(points, self.contract, max_gap_pp=self.config.max_gap_pp)
+                    point = choice.point_of(
+                        name, figures, latency=latency, best_accuracy=best, memory_mb=measured.get("memory_mb")
+                    )
+                    points.append(point)
+        settled = choice.settle(points, self.contract, max_gap_pp=self.config.max_gap_pp, target=self.profile.name)
         return Found(points=settled, networks=self._networks(records, settled), why=choice.reason(settled))
 
     def _was_timed(self, figures: dict[str, Any]) -> bool:

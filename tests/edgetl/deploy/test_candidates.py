@@ -48,6 +48,34 @@ def test_candidate_as_json_says_where_nothing_was_measured():
     assert (plain["latency_ms"], plain["measured_on"]) == (None, "not measured on hardware")
 
 
+def test_what_test_refuses_is_one_variant_not_all_that_share_its_bytes():
+    """bf16 and f32 are one file, loaded in two ways: the shipped f32 is not recorded as refused with bf16."""
+    made = [candidate(id="openvino-bf16", precision="bf16"), candidate(id="openvino-f32", precision="f32")]
+    assert made[0].model == made[1].model
+    after = room.refused_on_test(made, made[0], ("flips 3.00 % > 2.00",))
+    assert [(c.id, c.why) for c in after] == [("openvino-bf16", ("flips 3.00 % > 2.00 on test",)), ("openvino-f32", ())]
+
+
+def test_stand_in_is_judged_in_the_same_arithmetic_wherever_it_is_judged(conv_net, conv_net_images, monkeypatch):
+    """Validation, test and golden vectors of a TensorRT candidate: the graph's own arithmetic, never int8 kernels."""
+    from edgetl.deploy import confirming, golden_vectors
+
+    asked = []
+    monkeypatch.setattr(room, "evaluated", lambda backend, *_: asked.append(backend) or np.zeros((2, 2), np.float32))
+    monkeypatch.setattr(golden_vectors, "evaluated", room.evaluated)
+    monkeypatch.setattr(room, "logits_of", lambda *_: pytest.fail("other arithmetic"))
+    one = candidate(backend="tensorrt", precision="int8", model=conv_net)
+    monkeypatch.setattr(confirming.judging, "metrics_of", lambda *_: pytest.fail("far enough"))
+    look = object.__new__(confirming.Look)
+    look.run, look.test = None, room.Split(images=conv_net_images, labels=np.zeros(len(conv_net_images), np.int64))
+    with pytest.raises(pytest.fail.Exception, match="far enough"):
+        look.confirm(one)
+    golden = object.__new__(golden_vectors.GoldenSet)
+    golden.tensors = conv_net_images
+    golden.expected(one)
+    assert asked == ["tensorrt", "tensorrt"]
+
+
 def test_one_per_model_keeps_the_first_thread_count():
     found = room.one_per_model([candidate(id="t1"), candidate(id="t2"), candidate(id="x", precision="int8")])
     assert [c.id for c in found] == ["t1", "x"]

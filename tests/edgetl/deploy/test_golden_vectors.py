@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgetl.data.samples import Sample
 from edgetl.deploy import golden_vectors
-from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, pick_samples, tolerance
+from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
 from edgetl.errors import DataError
 from edgetl_runtime.golden import tensor_digest
 from edgetl_runtime.preprocess import PreprocessSpec
-
-
-def samples(*counts):
-    return [
-        Sample(path=Path(f"{label}-{i}.png"), label=label, split="val", sha256="0" * 64)
-        for label, count in enumerate(counts)
-        for i in range(count)
-    ]
-
-
-@pytest.mark.parametrize(("counts", "taken"), [((100, 100), (8, 8)), ((100, 3), (13, 3)), ((50, 1, 50), (8, 1, 7))])
-def test_pick_samples_takes_the_classes_in_turn(counts, taken):
-    picked = pick_samples(samples(*counts), len(counts))
-    assert len(picked) == len(set(picked)) == COUNT
-    assert tuple(sum(p.name.startswith(f"{label}-") for p in picked) for label in range(len(counts))) == taken
 
 
 def test_folder_images_needs_enough_of_them(tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgetl.data.samples import Sample
 from edgetl.deploy.candidates import Candidate
-from edgetl.deploy.memory import memory_mb
+from edgetl.deploy.memory import MEMORY_IMAGES, memory_images, memory_mb
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
@@ -26,6 +27,18 @@ def test_memory_is_that_of_the_runtime_alone(tiny_onnx, blob_parts):
     images = sorted((blob_parts / "good").iterdir())[:2]
     needed = memory_mb(candidate(tiny_onnx()), SPEC, images)
     assert 20 < needed < 200  # a process with torch needs several hundred
+
+
+def test_memory_is_measured_with_every_class_and_the_largest_file(tmp_path):
+    samples = []
+    for index, size in enumerate((10, 20, 30, 40, 50, 999, 60, 70, 80)):
+        path = tmp_path / f"{index}.png"
+        path.write_bytes(b"x" * size)
+        samples.append(Sample(path=path, label=int(index > 5), split="val", sha256=""))
+    chosen = memory_images(samples)
+    assert len(chosen) == MEMORY_IMAGES + 1
+    assert chosen[-1].stat().st_size == 999
+    assert {s.label for s in samples if s.path in chosen} == {0, 1}
 
 
 def test_a_model_that_does_not_load_is_one_sentence(blob_parts):

@@ -130,11 +130,42 @@ def test_bundle_that_its_own_proof_refuses_is_not_written(folder, edgetl, tmp_pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy"]
 
 
-def test_too_much_memory_is_exit_3_and_nothing_is_written(folder, edgetl, tmp_path):
-    answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE, "--max-memory-mb", 10)
+@pytest.mark.parametrize(
+    "bound", [("--max-memory-mb", 1), ("--p50-ms", 0.001), ("--p99-ms", 1)], ids=lambda bound: bound[0]
+)
+def test_a_bound_that_nobody_measured_is_exit_4_before_any_work(bound, run_folder, edgetl, tmp_path):
+    for command in (("deploy", run_folder.path), ("search", run_folder.path)):
+        out = tmp_path / "x.edgetl"
+        answer = edgetl(*command, *TARGET, "--out", out, *LOOSE, *bound)
+        assert (answer.exit, answer.result["error"]["type"]) == (4, "UnfitError"), answer
+        assert "(not measured on ipc-onnxruntime)" in answer.result["error"]["message"]
+        assert "--allow-unproven" in answer.result["error"]["try"]
+        assert not out.is_file()
+        assert not (run_folder.path / "export").exists()
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def test_an_unproven_term_that_was_allowed_is_in_json_bundle_and_the_last_line(folder, edgetl, tmp_path):
+    from edgetl.cli import deploy
+
+    out = tmp_path / "x.edgetl"
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", out, *LOOSE, "--p99-ms", 1, "--allow-unproven")
+    assert answer.exit == 0
+    assert answer.result["unproven"] == ["p99 of at most 1 ms (not measured on ipc-onnxruntime)"]
+    assert deploy.show(answer.result).splitlines()[-1].startswith("UNPROVEN: p99 of at most 1 ms")
+    with open_bundle(out) as bundle:
+        (term,) = bundle.manifest.metrics["terms"]
+        assert bundle.manifest.contract["p99_ms"] == 1
+    assert (term["name"], term["standing"]) == ("p99_ms", "unproven")
+
+
+def test_memory_beyond_the_bound_on_this_machine_is_a_miss_on_any(folder, edgetl, tmp_path):
+    out = tmp_path / "x.edgetl"
+    options = (*LOOSE, "--max-memory-mb", 10, "--allow-unproven")
+    answer = edgetl("deploy", folder.path, *TARGET, "--out", out, *options)
     assert (answer.exit, answer.result["error"]["type"]) == (3, "ContractError")
     assert "resident memory must be at most 10.0 MB" in answer.result["error"]["message"]
-    assert not (tmp_path / "x.edgetl").exists()
+    assert not out.exists()
 
 
 def test_too_large_a_model_is_left_out_before_it_is_timed(folder, edgetl, tmp_path):

@@ -10,17 +10,18 @@ from edgetl.metrics import pareto_front
 from edgetl.search.choice import point_of, reason, settle
 
 
-def point(name, p99, accuracy, *, why="", best=0.98, n=200):
+def point(name, p99, accuracy, *, why="", best=0.98, n=200, memory_mb=None):
     candidate = {
         "id": f"{name}-int8", "backend": "openvino", "precision": "int8", "threads": 1, "accuracy": accuracy,
         "drop_pp": 0.0, "flips": 1, "escapes": 2, "overkill": 3, "n": n, "size_bytes": 9, "why": why,
     }  # fmt: skip
-    figures = {"decision_ms": {"p50": 0.8 * p99, "p99": p99}, "n": 300, "measured_on": "this CPU"} if p99 else None
-    return point_of(name, candidate, latency=figures, best_accuracy=best)
+    decisions = {"p50": 0.8 * p99, "p99": p99} if p99 else None
+    figures = {"decision_ms": decisions, "n": 300, "slowest_ms": [p99], "measured_on": "this CPU"}
+    return point_of(name, candidate, latency=figures if p99 else None, best_accuracy=best, memory_mb=memory_mb)
 
 
 def settled(points, contract=Contract(), gap=2.0):  # noqa: B008  (frozen)
-    return settle(points, contract, max_gap_pp=gap)
+    return settle(points, contract, max_gap_pp=gap, target="local")
 
 
 def test_fastest_that_keeps_everything_is_chosen_and_the_front_shows_what_terms_cost():
@@ -48,6 +49,18 @@ def test_a_gap_of_one_image_is_the_resolution_of_the_split():
     assert one["why"] == ""
     (two,) = settled([point("x", 1.0, 0.88, n=20)], gap=0.0)
     assert "pp below" in two["why"]
+
+
+def test_a_bound_that_was_not_measured_is_said_and_what_is_proven_goes_first():
+    points = [
+        point("fast", 1.0, 0.98),
+        point("slow", 9.0, 0.98, memory_mb=90.0),
+        point("big", 0.5, 0.98, memory_mb=123),
+    ]
+    found = settled(points, Contract(max_memory_mb=100))
+    assert [(p["network"], p["chosen"]) for p in found] == [("slow", True), ("fast", False), ("big", False)]
+    assert found[1]["unproven"] == ["memory of at most 100 MB (not measured on local)"]
+    assert found[2]["why"] == "memory 123.00 MB > 100.00"
 
 
 def test_nothing_kept_is_no_choice():
