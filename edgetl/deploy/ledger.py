@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from pathlib import Path
 
 from edgetl.errors import RunError
 from edgetl.run import read_json, write_json
+from edgetl_runtime import locks
 from edgetl_runtime.errors import UsageError
 
 
@@ -37,8 +37,9 @@ def next_sequence(line: str) -> int:
     """
     path = ledger_path(line)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = locks.open_lock(path.with_suffix(".lock"))
+    try:
+        locks.wait_lock(lock)
         known = read_json(path) if path.exists() else {"last": 0}
         last = known.get("last") if isinstance(known, dict) else None
         if not isinstance(last, int) or isinstance(last, bool) or last < 0:
@@ -46,4 +47,6 @@ def next_sequence(line: str) -> int:
                 f"ledger {path}", 'of the form {"last": 7}', f"{known!r:.80}", fix="restore it from a backup"
             )
         write_json(path, {"last": last + 1})
+    finally:
+        os.close(lock)
     return last + 1

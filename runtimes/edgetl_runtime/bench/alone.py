@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
+import os
 from typing import TYPE_CHECKING
 
+from edgetl_runtime import locks
 from edgetl_runtime.bench import floors
 from edgetl_runtime.errors import UsageError
 
@@ -42,13 +43,12 @@ def measuring_alone(note: Callable[[str], None] = _LOG.warning) -> Iterator[None
     with contextlib.ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(path.open("w"))
+            lock = locks.open_lock(path)
+            stack.callback(os.close, lock)
         except OSError as error:
             got = error.strerror or str(error)
             raise UsageError(f"folder {path.parent}", "writable", got, fix="XDG_STATE_HOME=/tmp/state") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.try_lock(lock):
             note("another edgetl process is measuring on this machine: waiting for its end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.wait_lock(lock)
         yield

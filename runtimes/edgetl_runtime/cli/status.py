@@ -25,15 +25,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     state = found or State()
     desired = f"gen/{state.desired.name}" if state.desired else None
     lost = found is None and (device.states.exists or bool(device.installed()))
-    busy = device.busy_phase()
+    unseen, busy, service = None, None, None
+    try:
+        busy, service = device.busy_phase(), device.service_runs()
+    except PermissionError:
+        words = "what is at work, and whether the service runs, is seen by its owner alone"
+        unseen = f"{words}: sudo -u {device.owner()} edgetl-runtime status"
+    cut_off = lost or state.active is not None or device.points_to() != desired
     last = device.log.last()
     return {
         "schema": "edgetl.status/1",
         "exit": 1 if state.inconsistent or lost else 0,
         **summary(device, state),
         "busy": busy,
-        "service": device.service_runs(),
-        "recovery_needed": busy is None and (lost or state.active is not None or device.points_to() != desired),
+        "service": service,
+        "unseen": unseen,
+        "recovery_needed": None if unseen else busy is None and cut_off,
         "proof": device.proof(state.desired) if state.desired else {},
         "last": {key: last[key] for key in ("deployment", "result", "reason", "time")} if last else None,
     }
@@ -46,7 +53,7 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append(f"at work: {result['busy']}")
     if result["recovery_needed"]:
         lines.append("a command was cut off; the next one, or the service's start, recovers")
-    lines.append("the service runs" if result["service"] else "no service runs")
+    lines.append(result["unseen"] or ("the service runs" if result["service"] else "no service runs"))
     if result["last"]:
         lines.append("last: {result}, {reason} ({time})".format(**result["last"]))
     return "\n".join(lines)

@@ -6,15 +6,16 @@ import contextlib
 import dataclasses
 import datetime as dt
 import errno
-import fcntl
 import getpass
 import json
 import logging
 import os
+import pwd
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import locks
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, InstallError, OutdatedError
 from edgetl_runtime.install.disk import Disk
@@ -88,19 +89,16 @@ class Device:
 
         Raises:
             BusyError: Another process is at work; said at once.
-            InstallError: The state was written by a newer edgetl-runtime.
+            InstallError: The folder is another user's, or the state was written by a newer edgetl-runtime.
         """
+        self.require_owner()
         for name in ("incoming", "staging", "gen", "cache", "log"):
             self.disk.make_folder(self.root / name)
-        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = locks.open_lock(self.root / "lock")
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not locks.try_lock(descriptor):
                 fix = "wait for it, see: edgetl-runtime status"
-                raise BusyError(
-                    f"{self.root}", "free", f"{self.busy_phase() or 'another command'} at work", fix=fix
-                ) from error
+                raise BusyError(f"{self.root}", "free", f"{self.busy_phase() or 'another command'} at work", fix=fix)
             self._descriptor = descriptor
             self.tell(phase)
             from edgetl_runtime.install.recovery import recover
@@ -117,12 +115,36 @@ class Device:
         os.pwrite(self._descriptor, phase.encode(), 0)
 
     def busy_phase(self) -> str | None:
-        """Return what the holder of the lock is doing, None if nobody holds it."""
-        return _holder(self.root / "lock")
+        """Return what the holder of the lock is doing, None if nobody holds it.
+
+        Raises:
+            PermissionError: The device is another user's, who alone may know.
+        """
+        words = locks.holder(self.root / "lock")
+        return "starting" if words == "" else words
 
     def service_runs(self) -> bool:
-        """Say whether a service runs the current generation."""
-        return _holder(self.root / "service.lock") is not None
+        """Say whether a service runs the current generation; raises PermissionError as `busy_phase` does."""
+        return locks.holder(self.root / "service.lock") is not None
+
+    def owner(self) -> str:
+        """Return the user whose folder this is; who works in it, the service included, is this one."""
+        number = self.root.stat().st_uid
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return f"#{number}"
+
+    def require_owner(self) -> None:
+        """Refuse another user, root included: what it left in the folder the service could not open.
+
+        Raises:
+            InstallError: The folder is another user's.
+        """
+        if self.root.exists() and self.root.stat().st_uid != os.geteuid():
+            owner = self.owner()
+            got, fix = f"'{_user()}'", f"sudo -u {owner} edgetl-runtime, with the same arguments"
+            raise InstallError("the user", f"'{owner}', the owner of {self.root}", got, fix=fix)
 
     def save(self, state: State) -> None:
         """Make a state durable, let `current` and the log follow."""
@@ -349,18 +371,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name, in a container
         return f"uid {os.getuid()}"
-
-
-def _holder(path: Path) -> str | None:
-    """Return what the holder of a lock wrote, None if nobody holds it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.pread(descriptor, 100, 0).decode(errors="replace") or "starting"
-    finally:
-        os.close(descriptor)
-    return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgetl_runtime import locks
 from edgetl_runtime import session as sessions
 from edgetl_runtime.errors import BusyError, EdgetlError, InstallError
 from edgetl_runtime.install import engine_cache
@@ -129,12 +129,14 @@ class LiveSession:
             BusyError: Another service runs on this root.
             InstallError: Nothing is installed, or nothing that is whole.
         """
+        self.device.require_owner()
         self.device.disk.make_folder(self.device.root)
         self._service_lock = _take(self.device)
         try:
             self._enter(self._load(self._first()))
         except BaseException:
             os.close(self._service_lock)
+            self._service_lock = -1
             raise
         self._keeper.start()
         return self
@@ -340,11 +342,9 @@ class LiveSession:
 
 
 def _take(device: Device) -> int:
-    descriptor = os.open(device.root / "service.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    descriptor = locks.open_lock(device.root / "service.lock")
+    if not locks.try_lock(descriptor):
         os.close(descriptor)
         fix = "stop it first: systemctl stop edgetl"
-        raise BusyError(f"{device.root}", "without a running service", "one", fix=fix) from error
+        raise BusyError(f"{device.root}", "without a running service", "one", fix=fix)
     return descriptor

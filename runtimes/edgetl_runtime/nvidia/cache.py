@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import hmac
 import json
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import locks
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.nvidia.process import WORK_PREFIX, disk_error
 
@@ -162,7 +162,7 @@ class EngineCache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+            descriptor = locks.open_lock(self.folder / "lock")
         except OSError as error:
             raise disk_error(error, self.folder) from error
         try:
@@ -235,16 +235,8 @@ def _write(path: Path, data: bytes) -> None:
 
 def _lock(descriptor: int, folder: Path, wait_s: float) -> None:
     until = time.monotonic() + wait_s
-    while not _try_lock(descriptor):
+    while not locks.try_lock(descriptor):
         if time.monotonic() > until:
             got, fix = f"another build for {wait_s:g} s", "wait for it, or end it"
             raise BackendError(f"the folder of the engines {folder}", "free", got, fix=fix)
         time.sleep(0.05)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from edgetl_runtime import locks
 from edgetl_runtime.bench.alone import lock_path, measuring_alone
 from edgetl_runtime.errors import UsageError
 
@@ -49,8 +50,9 @@ def test_second_process_waits_for_the_first_and_says_so():
 def test_lock_ends_with_an_error():
     with pytest.raises(ZeroDivisionError), measuring_alone():
         1 / 0  # noqa: B018
-    with lock_path().open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock = locks.open_lock(lock_path())
+    assert locks.try_lock(lock)
+    os.close(lock)
 
 
 def test_state_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
