@@ -75,6 +75,10 @@ class Disk:
         finally:
             os.close(descriptor)
 
+    def sync(self, descriptor: int, path: Path) -> None:
+        """Make the content of an open file durable, whoever wrote it."""
+        self._fsync(descriptor, path)
+
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file to `size` bytes and sync it."""
         descriptor = os.open(path, _APPEND)
