@@ -3,6 +3,19 @@
 `READY=1` is sent when a generation is loaded and warm, `WATCHDOG=1` only after a decision was made: a station without
 parts decides on a golden image instead, so that a hanging model is never mistaken for a quiet line. Before `READY=1`
 systemd counts no watchdog, and is asked for more time while an installation is at work.
+
+What may go wrong, and what happens:
+
+    an image is damaged, unreadable, too large, or a model fails on it    FAULT; the next image is decided on
+    it ended the process twice                                           FAULT/quarantine, not decided a third time
+    its name is taken or no UTF-8                                        it gets another; the line names both
+    it is gone before it was read                                        no decision
+    it cannot be removed where it arrived                                decided once, said, left there
+    a link, pipe or folder is named like an image                        left there, said once
+    results cannot be written (disk full, read-only, away)               no decision; waits, says so, goes on by itself
+    the folder of images is away                                         waits, says so, goes on by itself
+    the folders are wrong at the start                                   exit 2, before a start of the trial is counted
+    the session is lost                                                  exit 1; systemd starts anew, the image waits
 """
 
 from __future__ import annotations
@@ -16,7 +29,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import BusyError, EdgetlError
+from edgetl_runtime.errors import BusyError, EdgetlError, InstallError
 from edgetl_runtime.install.evidence import (
     QUARANTINE,
     TRIES,
@@ -177,13 +190,15 @@ class _Service:
         try:
             found = self.live.predict(data).to_mapping()
             json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+        except InstallError:  # about the session, which systemd starts anew; the image waits
+            self.evidence.withdraw()
+            raise
         except EdgetlError as error:  # an image that cannot be read, or a model that failed: this part is not good
-            return {"verdict": "FAULT", "error": error.sentence}
+            found = {"verdict": "FAULT", "error": error.sentence}
         except Exception as error:  # whatever it is, it is about this one image and the next one may be good
             words = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-            return {"verdict": "FAULT", "error": words}
-        finally:
-            self._progress()
+            found = {"verdict": "FAULT", "error": words}
+        self._progress()
         known = found.get("verdict") in VERDICTS
         return found if known else {"verdict": "FAULT", "error": f"no verdict: {found.get('verdict')}"}
 

@@ -254,6 +254,6 @@ def test_print_needs_no_device_and_names_what_to_do_first(run):
 
 
 def test_print_refuses_what_the_unit_would_hide(run):
-    code, found = run("service", "print", "--images", "/home/me/in", "--out", "/srv/out", "--root", "/srv/edgetl")
+    code, found = run("service", "print", "--images", "/home/in", "--out", "/srv/out", "--root", "/srv/edgetl")
     assert code == 2
     assert "which the unit hides (ProtectHome=yes)" in found["error"]["message"]

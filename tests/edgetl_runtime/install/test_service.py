@@ -14,7 +14,7 @@ import pytest
 from crash_model import QuickDisk
 
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import BusyError
+from edgetl_runtime.errors import BusyError, InstallError
 from edgetl_runtime.install import service
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.evidence import Evidence
@@ -123,6 +123,20 @@ def test_what_is_no_decision_is_a_fault_and_the_next_image_is_decided(serve, tmp
     lines = serve(Live())
     assert (lines["a.png"]["verdict"], lines["b.png"]["verdict"]) == ("FAULT", "OK")
     assert (tmp_path / "out/FAULT/a.png").read_bytes() == data
+
+
+def test_a_session_that_is_lost_ends_the_service_and_its_image_waits(serve, tmp_path, monkeypatch):
+    (tmp_path / "in/a.png").write_bytes(b"good")
+    live = Live()
+
+    def lost(_):
+        raise InstallError("the service", "able to follow the device", "MemoryError", fix="start it again")
+
+    monkeypatch.setattr(live, "predict", lost)
+    for _ in range(4):
+        with pytest.raises(InstallError):
+            serve(live)
+    assert serve(Live())["a.png"]["verdict"] == "OK"
 
 
 @pytest.mark.parametrize("refused", range(1, 6))

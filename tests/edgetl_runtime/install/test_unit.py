@@ -92,7 +92,7 @@ def test_a_gpu_is_seen_by_its_device_files(monkeypatch, tmp_path):
 @pytest.mark.usefixtures("on_a_station")
 @pytest.mark.parametrize(
     ("folder", "line"),
-    [("/home/me/in", "ProtectHome=yes"), ("/root/in", "ProtectHome=yes"), ("/var/tmp/in", "PrivateTmp=yes")],
+    [("/home/in", "ProtectHome=yes"), ("/root", "ProtectHome=yes"), ("/var/tmp/in", "PrivateTmp=yes")],
 )
 def test_a_folder_that_the_unit_would_hide_is_refused(folder, line):
     with pytest.raises(UsageError) as refused:
