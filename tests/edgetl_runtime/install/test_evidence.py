@@ -250,3 +250,15 @@ def test_folders_that_cannot_work_are_refused(tmp_path):
     (tmp_path / "out/OK").mkdir(parents=True)
     with pytest.raises(UsageError, match="must be outside --out"):
         Evidence(tmp_path / "out/OK", tmp_path / "out").open()
+
+
+def test_notes_of_images_in_hand_do_not_grow_without_bound(evidence, monkeypatch):
+    monkeypatch.setattr(evidences, "_MAX_INTENTS_BYTES", 200)
+    part = arrive(evidence)
+    for _ in range(10):
+        evidence.intend(part)
+    assert (evidence.out / ".deciding").stat().st_size < 500
+    found = evidence.unfinished()
+    assert (found.id, found.tries) == (part.id, 2)
+    evidence.withdraw()
+    assert evidence.unfinished() is None
