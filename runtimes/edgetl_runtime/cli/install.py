@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", help="id of the variant to run; default the bundle's choice, else one that can")
     parser.add_argument("--permit", type=Path, metavar="FILE.json", help="signed permit to go below the floor, once")
     parser.add_argument("--allow-unsigned", action="store_true", help="take a bundle that nobody signed; recorded")
+    parser.add_argument(
+        "--allow-unproven", action="store_true", help="take a bundle whose bounds could not be proved here; recorded"
+    )
     parser.add_argument("--allow-jump", action="store_true", help="take a sequence far above the floor")
 
 
@@ -34,6 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     options = InstallOptions(
         allow_unsigned=args.allow_unsigned,
         allow_jump=args.allow_jump,
+        allow_unproven=args.allow_unproven,
         permit=_permit(args.permit) if args.permit else None,
         variant=args.variant,
         line=args.line,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgetl_runtime import session, signature
 from edgetl_runtime.bundle import MAX_BUNDLE_BYTES, open_bundle
 from edgetl_runtime.doctor import contract
-from edgetl_runtime.errors import BundleError, ContractError, EdgetlError, GoldenError, InstallError
+from edgetl_runtime.errors import BundleError, ContractError, EdgetlError, GoldenError, InstallError, UnfitError
 from edgetl_runtime.install import engine_cache, selftest
 from edgetl_runtime.install.device import BUNDLE_NAME, PROOF_NAME, RECORD_NAME, Device, new_id
 from edgetl_runtime.install.state import Active, Generation, Trial
@@ -45,6 +45,7 @@ class InstallOptions:
     Attributes:
         allow_unsigned: Take a bundle that nobody signed; recorded.
         allow_jump: Take a sequence far above the floor.
+        allow_unproven: Take a bundle with a bound that could not be proved here; recorded, and its trial may commit so.
         permit: What `edgetl keys permit` wrote, parsed; allows one commit below the floor.
         variant: Id of the variant to run; None takes the bundle's choice, else the first that this machine can run.
         line: Product line that must be the bundle's; None takes the device's own, or any at first.
@@ -52,6 +53,7 @@ class InstallOptions:
 
     allow_unsigned: bool = False
     allow_jump: bool = False
+    allow_unproven: bool = False
     permit: object = None
     variant: str | None = None
     line: str | None = None
@@ -99,6 +101,7 @@ class Installer:
             InstallError: It does not fit this device: line, sequence, disk, memory, or a trial is still on.
             GoldenError: It does not decide here as it should.
             ContractError: It is too slow or too large here.
+            UnfitError: Whether it is could not be proved here, and nobody allowed that.
         """
         source, options = Path(source), options or InstallOptions()
         with self.device.locked("RECEIVING") as state:
@@ -160,7 +163,7 @@ class Installer:
             if done is not None:
                 self._undo(work, deployment, "UNCHANGED", "this very bundle is committed already")
                 return done
-            limits = selftest.limits_of(bundle.manifest)
+            limits = selftest.limits_of(bundle.manifest, allow_unproven=options.allow_unproven)
             selftest.check_memory(bundle, generation.variant)
             contract.require_power(bundle.manifest.target)
             key = engine_cache.key_of(bundle, bundle.manifest.variant(generation.variant))
@@ -177,9 +180,13 @@ class Installer:
         device.tell("SELF_TEST")
         proof = self._prove(generation, key, limits)
         device.tell("TRIAL")
-        trial = Trial(generation=generation, deployment=deployment, permit=permit)
+        trial = Trial(
+            generation=generation, deployment=deployment, permit=permit, allow_unproven=options.allow_unproven
+        )
         state = dataclasses.replace(device.state, active=None, trial=trial)
-        reason = "self-test passed" if generation.key_id else "self-test passed; unsigned, as --allow-unsigned said"
+        unsigned = [] if generation.key_id else ["unsigned, as --allow-unsigned said"]
+        unproven = [f"{words}, as --allow-unproven said" for words in proof.get("unproven", ())]
+        reason = "; ".join(["self-test passed", *unsigned, *unproven])
         device.save(device.event(state, deployment, "TRIAL", reason, source=state.committed, target=generation))
         return Outcome(deployment=deployment, result="TRIAL", generation=generation, proof=proof)
 
@@ -195,7 +202,9 @@ class Installer:
         device.disk.sync_folder(folder)  # the three names in it, before the state says that they are there
         if not proof["passed"]:
             fix = "edgetl deploy for this device, or a wider contract"
-            error = ContractError if proof["breaches"] else GoldenError
+            error: type[EdgetlError] = ContractError if proof["breaches"] else GoldenError
+            if proof.get("unproven") and not proof["breaches"]:
+                error, fix = UnfitError, "again on a quieter machine, or --allow-unproven"
             raise error("the bundle on this device", "proven by its self-test", proof["reason"], fix=fix)
         return proof
 

@@ -53,12 +53,14 @@ class Trial:
         deployment: Id of the deployment that brought it.
         attempts_left: Starts of the service before it counts as a crash loop.
         permit: Id of the rollback permit that allowed it.
+        allow_unproven: A bound of the contract that nobody could prove was allowed; a broken one is not.
     """
 
     generation: Generation
     deployment: str
     attempts_left: int = ATTEMPTS
     permit: str | None = None
+    allow_unproven: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,10 @@ class StateFile:
         """
         return max((s for s in self._copies() if s is not None), key=lambda s: s.serial, default=None)
 
+    def mark(self) -> tuple[object, ...]:
+        """Return what changes with every write, at the price of two system calls: a service looks often."""
+        return tuple(_mark(path) for path in self.paths)
+
     @property
     def damaged(self) -> bool:
         """Say whether a copy is there but not valid."""
@@ -225,6 +231,14 @@ class StateFile:
 
     def _copies(self) -> list[State | None]:
         return [_copy(path) for path in self.paths]
+
+
+def _mark(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def _copy(path: Path) -> State | None:

@@ -29,6 +29,17 @@ def test_write_alternates_between_the_copies_and_reads_the_newest(tmp_path):
     assert [decode(path.read_bytes(), where="x").serial for path in file.paths] == [3, 4]
 
 
+def test_mark_changes_with_every_write_and_with_nothing_else(tmp_path):
+    file = StateFile(tmp_path, QuickDisk())
+    marks = [file.mark()]
+    for _ in range(4):
+        file.write(State())
+        file.read()
+        marks.append(file.mark())
+        assert marks[-1] == file.mark()
+    assert len(set(marks)) == 5
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"\0" * 64, None])
 def test_a_damaged_copy_is_overwritten_first(damage, tmp_path):
     file = StateFile(tmp_path, QuickDisk())
