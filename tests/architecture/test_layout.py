@@ -31,6 +31,8 @@ TESTED_ELSEWHERE = {
 SWALLOWS = {
     "runtimes/edgetl_runtime/cli/driver.py": "the program's outer edge: one sentence or JSON",
     "runtimes/edgetl_runtime/install/service.py": "one image's failure is its FAULT, and the next image is decided on",
+    "runtimes/edgetl_runtime/cli/trial.py": "a decision that fails is what the trial counts, whatever it raises",
+    "runtimes/edgetl_runtime/install/live.py": "the keeper's outer edge: every caller gets an error",
 }
 BANNED_FILES = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
 SOURCES = (("", "edgetl"), ("runtimes", "edgetl_runtime"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import BusyError, InstallError
@@ -10,6 +11,13 @@ from edgetl_runtime.install.options import add_root, clean_stop, device_of, summ
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from edgetl_runtime.install.device import Device
+    from edgetl_runtime.install.live import LiveSession
+    from edgetl_runtime.install.state import Trial
+
+MAX_PAUSE_S = 0.2
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Decide on golden images until the trial is over."""
-    import itertools
-    import time
-
     from edgetl_runtime.install.live import LiveSession
 
     device = device_of(args)
@@ -38,16 +43,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         clean_stop(),
         LiveSession(device, trial_seconds=args.seconds, trial_inferences=args.inferences, poll_s=0.05) as live,
     ):
-        if device.state.trial is not None:
+        if _is_on(device, trial):
             with device.open_generation(trial.generation) as bundle:
                 images = [bundle.read(name) for name in bundle.manifest.golden.images]
-            pause_s = max(0.0, args.seconds / args.inferences - 0.005)
-            for image in itertools.cycle(images):
-                state = device.states.read()
-                if state is None or state.trial is None:
-                    break
-                live.predict(image)
-                time.sleep(min(pause_s, 0.2))
+            _decide(live, images, trial, pause_s=args.seconds / args.inferences, seconds=args.seconds)
     state = device.states.read() or found
     result = next(e for e in reversed(state.events) if e.deployment == trial.deployment)
     return {
@@ -58,6 +57,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "reason": result.reason,
         **summary(device, state),
     }
+
+
+def _decide(live: LiveSession, images: list[bytes], trial: Trial, *, pause_s: float, seconds: float) -> None:
+    """Decide on images in turn, spread over the trial's shortest time, until its end."""
+    import itertools
+    import time
+
+    end = time.monotonic() + seconds
+    for image in itertools.cycle(images):
+        lost = live.lost  # asked before the state: a trial that has ended comes first
+        if not _is_on(live.device, trial):
+            return
+        if lost:
+            live.check()
+        try:
+            live.predict(image)
+        except Exception as error:
+            _log.info("a decision failed: %s", error)
+        time.sleep(min(pause_s, MAX_PAUSE_S, max(0.0, end - time.monotonic())))
+
+
+def _is_on(device: Device, trial: Trial) -> bool:
+    state = device.states.read()
+    return state is not None and state.trial is not None and state.trial.deployment == trial.deployment
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgetl_runtime.bundle import Bundle
-    from edgetl_runtime.install.state import Result
+    from edgetl_runtime.install.state import Result, Trial
 
 DEFAULT_ROOT = "/var/lib/edgetl"
 BUNDLE_NAME = "bundle.edgetl"
@@ -85,7 +85,7 @@ class Device:
 
         Args:
             phase: Shown by `status` to others.
-            as_service: The caller holds `service.lock` itself.
+            as_service: The caller is a service that starts a generation: what is wrong with a trial ends it now.
 
         Raises:
             BusyError: Another process is at work; said at once.
@@ -213,18 +213,26 @@ class Device:
         except BundleError as error:
             return error.sentence
 
-    def commit(self, *, reason: str = "by hand", as_service: bool = False) -> State:
+    def commit(self, *, reason: str = "by hand", deployment: str | None = None) -> State:
         """Commit the generation on trial: it stays, and the floor rises to it.
 
+        Args:
+            reason: For the log.
+            deployment: Whose trial is meant; None means whichever is on.
+
         Raises:
-            InstallError: Nothing is on trial.
+            InstallError: Nothing is on trial, or another deployment; or what is on trial is damaged, which ends it.
             BusyError: Another process is at work.
         """
-        with self.locked("COMMIT", as_service=as_service):
+        with self.locked("COMMIT"):
             trial = self.state.trial
             if trial is None:
                 fix = "edgetl-runtime install BUNDLE"
                 raise InstallError("a commit", "about a generation on trial", self.state.phase, fix=fix)
+            self._require(trial, deployment)
+            if (fault := self.fault(trial.generation)) is not None:
+                self.save(self.ended_trial(self.state, fault))
+                raise InstallError(f"generation {trial.generation.name}", "whole", fault, fix="install it again")
             self._commit(reason)
             self.sweep()
             return self.state
@@ -248,15 +256,26 @@ class Device:
         )
         self.save(self.event(settled, trial.deployment, "COMMITTED", reason, source=state.committed, target=new))
 
-    def rollback(self, *, reason: str = "by hand", as_service: bool = False) -> State:
+    def _require(self, trial: Trial | None, deployment: str | None) -> None:
+        """Refuse what was meant for a trial that is over."""
+        if deployment is not None and (trial is None or trial.deployment != deployment):
+            got = f"deployment {trial.deployment}" if trial else "none"
+            raise InstallError("the trial", f"that of deployment {deployment}", got, fix="edgetl-runtime status")
+
+    def rollback(self, *, reason: str = "by hand", deployment: str | None = None) -> State:
         """End the trial, or go back to the generation committed before; the floor stays.
 
+        Args:
+            reason: For the log.
+            deployment: End its trial and do nothing else; None means whatever there is to undo.
+
         Raises:
-            InstallError: There is nothing to go back to, or it is damaged.
+            InstallError: There is nothing to go back to, it is damaged, or the deployment's trial is over.
             BusyError: Another process is at work.
         """
-        with self.locked("ROLLBACK", as_service=as_service):
+        with self.locked("ROLLBACK"):
             state = self.state
+            self._require(state.trial, deployment)
             if state.trial is not None:
                 self.save(self.ended_trial(state, reason))
             elif state.previous is not None:
@@ -305,10 +324,13 @@ class Device:
             time=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         )
 
-    def begin_attempt(self) -> Generation | None:
-        """Count a start of the service, before anything is loaded; return the generation to run.
+    def begin_attempt(self) -> State:
+        """Count a start of the service, before anything is loaded.
 
         A generation on trial has three starts; then this rolls back.
+
+        Returns:
+            The state: its `desired` generation is to be run.
 
         Raises:
             InstallError: Nothing that is installed is whole.
@@ -318,10 +340,10 @@ class Device:
             if trial is not None:
                 left = dataclasses.replace(trial, attempts_left=trial.attempts_left - 1)
                 self.save(dataclasses.replace(self.state, trial=left))
-            if self.state.inconsistent:
+            if trial is None and self.state.inconsistent:
                 fix = "edgetl-runtime install BUNDLE"
                 raise InstallError("the committed generation", "whole", self.state.inconsistent, fix=fix)
-            return self.state.desired
+            return self.state
 
     def sweep(self) -> list[str]:
         """Remove what no generation needs; return what was removed, relative to the root."""

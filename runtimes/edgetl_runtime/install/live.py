@@ -8,19 +8,15 @@ images wait meanwhile; `plan` says so before it happens.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import locks
-from edgetl_runtime import session as sessions
-from edgetl_runtime.errors import BusyError, EdgetlError, InstallError
-from edgetl_runtime.install import engine_cache
-from edgetl_runtime.install.selftest import available_mb
+from edgetl_runtime.errors import BusyError, EdgetlError, ImageError, InstallError
+from edgetl_runtime.install.loaded import Slot, Swap, load, plan
 from edgetl_runtime.install.trial import TrialWatch, limits_of
 
 if TYPE_CHECKING:
@@ -30,62 +26,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edgetl_runtime.install.device import Device
-    from edgetl_runtime.install.state import Generation
-    from edgetl_runtime.session import Session
+    from edgetl_runtime.install.loaded import Plan
+    from edgetl_runtime.install.state import Generation, State
     from edgetl_runtime.tasks.classification import Decision
 
-Plan = Literal["beside", "stop-load-start"]
-MEMORY_MARGIN = 1.2
 POLL_S = 0.2
-WARM_IMAGES = 8
-_SWITCH_INTERVAL_S = 0.0005  # the loading thread gives way ten times sooner than usual
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Swap:
-    """One change of generation while images kept coming.
-
-    Attributes:
-        source: Generation before.
-        target: Generation after.
-        plan: How it was done.
-        load_ms: Time to load and warm the new one.
-        done_s: Monotonic time of the change.
-    """
-
-    source: str | None
-    target: str
-    plan: Plan
-    load_ms: float
-    done_s: float
-
-
-def plan(proof: dict[str, Any], *, free_mb: float | None = None) -> Plan:
-    """Say how a generation would be swapped in now.
-
-    Args:
-        proof: Of its self-test, which measured its memory.
-        free_mb: Memory that is available; None asks the machine.
-
-    Example:
-        >>> plan({"memory_mb": 150.0}, free_mb=100.0)
-        'stop-load-start'
-    """
-    memory_mb = proof.get("memory_mb")
-    free_mb = available_mb() if free_mb is None else free_mb
-    fits = not isinstance(memory_mb, (int, float)) or MEMORY_MARGIN * memory_mb <= free_mb
-    return "beside" if fits else "stop-load-start"
-
-
-class _Slot:
-    """One loaded generation, and how many decisions are being made with it."""
-
-    def __init__(self, generation: Generation, opened: Session) -> None:
-        self.generation = generation
-        self.session = opened
-        self.users = 0
-        self.retired = False
 
 
 class LiveSession:
@@ -106,12 +52,14 @@ class LiveSession:
     ) -> None:
         self.device = device
         self.swaps: list[Swap] = []
-        self._trial = {"seconds": trial_seconds, "inferences": trial_inferences}
+        self._seconds, self._inferences = trial_seconds, trial_inferences
         self._poll_s = poll_s
         self._change = threading.Condition()
-        self._slot: _Slot | None = None
-        self._warm: _Slot | None = None  # the one before, until the trial is over
-        self._watch: TrialWatch | None = None
+        self._slot: Slot | None = None
+        self._warm: Slot | None = None  # the committed one, while another is on trial
+        self._seen: tuple[object, State | None] = (None, None)
+        self._failed: tuple[str, str] | None = None  # a deployment that did not load, and why, until it is rolled back
+        self._fault: BaseException | None = None  # what ended the keeper
         self._stop = threading.Event()
         self._service_lock = -1
         self._keeper = threading.Thread(target=self._keep, name="edgetl-keeper", daemon=True)
@@ -133,35 +81,44 @@ class LiveSession:
         self.device.disk.make_folder(self.device.root)
         self._service_lock = _take(self.device)
         try:
-            self._enter(self._load(self._first()))
+            state, generation = self._begin()
+            self._enter(load(self.device, generation), state)
+            self._keeper.start()
         except BaseException:
+            slot, self._slot = self._slot, None
+            self._retire(slot)
             os.close(self._service_lock)
             self._service_lock = -1
             raise
-        self._keeper.start()
         return self
 
-    def _first(self) -> Generation:
-        generation = self.device.begin_attempt()
-        if generation is None:
+    def _begin(self) -> tuple[State, Generation]:
+        """Count a start; return the state, and the generation to run."""
+        state = self.device.begin_attempt()
+        if state.desired is None:
             fix = "edgetl-runtime install BUNDLE"
             raise InstallError(f"{self.device.root}", "with an installed generation", "none", fix=fix)
-        return generation
+        return state, state.desired
 
     def predict(self, image: Any) -> Decision:  # noqa: ANN401  (as Session.predict)
         """Decide on one image with one generation, whichever is current when it comes.
 
         Raises:
-            ImageError: The image cannot be read; counts as no failure of the model.
+            ImageError: The image cannot be read; counts as no failure of the model, as everything else does.
             BackendError: The model failed.
+            InstallError: The session was closed, or can follow the device no more.
         """
-        start = time.perf_counter_ns()
         with self._using() as slot:
-            watch = self._watch
+            watch = slot.watch
+            start = time.perf_counter_ns()
             try:
                 decision = slot.session.predict(image)
-            except EdgetlError as error:
-                if watch is not None and not isinstance(error, ValueError):
+            except ImageError:
+                if watch is not None:
+                    watch.refuse()
+                raise
+            except Exception:
+                if watch is not None:
                     watch.record(None)
                 raise
             if watch is not None:
@@ -174,14 +131,30 @@ class LiveSession:
             name = slot.session.manifest.golden.images[0]
             slot.session.predict(slot.session.bundle.read(name))
 
+    @property
+    def lost(self) -> bool:
+        """Say whether what follows the device has failed: nothing is decided any more."""
+        return self._fault is not None
+
+    def check(self) -> None:
+        """Refuse to go on where nobody follows the device any more.
+
+        Raises:
+            InstallError: The session was closed, or what follows the device has failed.
+        """
+        if self._fault is not None:
+            fix = "start the service again; systemd does"
+            raise InstallError("the service", "able to follow the device", _words(self._fault), fix=fix)
+        if self._stop.is_set():
+            raise InstallError("the session", "open", "a closed one", fix="open it again")
+
     @contextlib.contextmanager
-    def _using(self) -> Iterator[_Slot]:
+    def _using(self) -> Iterator[Slot]:
         with self._change:
-            while self._slot is None:  # stop-load-start: images wait, none fails
-                if self._stop.is_set():
-                    raise InstallError("the session", "open", "a closed one", fix="open it again")
+            self.check()
+            while (slot := self._slot) is None:  # stop-load-start: images wait, none fails
                 self._change.wait(0.1)
-            slot = self._slot
+                self.check()
             slot.users += 1
         try:
             yield slot
@@ -193,44 +166,32 @@ class LiveSession:
             if free:
                 slot.session.close()
 
-    def _load(self, generation: Generation) -> _Slot:
-        """Load and warm a generation; nothing else is touched."""
-        device = self.device
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        try:
-            bundle = device.open_generation(generation)
-            try:
-                variant = bundle.manifest.variant(generation.variant)
-                key = device.proof(generation).get("cache")
-                sealed = isinstance(key, str) and engine_cache.is_sealed(device.root, key)
-                cache = device.root / "cache" / str(key) if sealed else None
-                opened = sessions.Session(bundle, variant, sessions.load(bundle, variant, cache_dir=cache))
-            except BaseException:
-                bundle.close()
-                raise
-            for name in bundle.manifest.golden.images[:WARM_IMAGES]:
-                opened.predict(bundle.read(name))
-            return _Slot(generation, opened)
-        finally:
-            sys.setswitchinterval(interval)
-
-    def _enter(self, slot: _Slot) -> None:
-        """Let the next image go to `slot`."""
-        trial = self.device.state.trial
-        on_trial = trial is not None and trial.generation == slot.generation
-        limits = limits_of(slot.session.manifest.contract, **self._trial)  # type: ignore[arg-type]
+    def _enter(self, slot: Slot, state: State) -> None:
+        """Let the next image go to `slot`; what its trial may go back to stays warm."""
+        trial = state.trial
+        if trial is not None:
+            limits = limits_of(
+                slot.session.manifest.contract,
+                seconds=self._seconds,
+                inferences=self._inferences,
+                allow_unproven=trial.allow_unproven,
+            )
+            slot.deployment, slot.watch = trial.deployment, TrialWatch(limits, time.monotonic())
         with self._change:
             before, self._slot = self._slot, slot
-            self._watch = TrialWatch(limits, time.monotonic()) if on_trial else None
             self._change.notify_all()
-        if before is not None and on_trial:
-            self._retire(self._warm)
-            self._warm = before
-        elif before is not None:
-            self._retire(before)
+        self._keep_warm(state, before)
 
-    def _retire(self, slot: _Slot | None) -> None:
+    def _keep_warm(self, state: State, before: Slot | None = None) -> None:
+        """Keep the committed generation warm while another is on trial, and close what nobody needs."""
+        spare = [slot for slot in (before, self._warm) if slot is not None and slot is not self._slot]
+        back = state.committed if state.trial is not None else None
+        self._warm = next((slot for slot in spare if slot.generation == back), None)
+        for slot in spare:
+            if slot is not self._warm:
+                self._retire(slot)
+
+    def _retire(self, slot: Slot | None) -> None:
         if slot is None:
             return
         with self._change:
@@ -240,64 +201,142 @@ class LiveSession:
             slot.session.close()
 
     def _keep(self) -> None:
-        """Follow the device and decide the trial, beside the images."""
-        while not self._stop.wait(self._poll_s):
-            self._step()
+        """Follow the device and decide the trial, beside the images; whatever ends this ends the session."""
+        try:
+            while not self._stop.wait(self._poll_s):
+                self.look()
+        except BaseException as error:
+            self._fail(error)
 
-    def _step(self) -> None:
+    def _fail(self, error: BaseException) -> None:
+        """Let every caller know, and end the trial if that is still possible: the state says what became of it."""
+        with self._change:
+            self._fault = error
+            self._change.notify_all()
+        _log.critical("the service cannot go on: %s", _words(error))
+        slot = self._slot
+        watched = slot.deployment if slot is not None and slot.watch is not None else None
+        deployment = self._failed[0] if self._failed else watched
+        if deployment is not None:
+            try:
+                self.device.rollback(reason=f"the service failed: {_words(error)}", deployment=deployment)
+            except BaseException as second:
+                _log.critical("the trial stays as it is: %s", _words(second))
+
+    def look(self) -> None:
+        """Look at the device once: settle the trial, go where the state has gone. The keeper does it again and again.
+
+        Raises:
+            InstallError: Neither the generation that the state names nor one before it can be run.
+            OSError: A trial that failed cannot be ended.
+        """
         try:
             self._settle()
             self._follow()
         except BusyError:  # an installation is at work: look again later
             return
-        except (EdgetlError, OSError) as error:
-            _log.error("the generation could not be changed: %s", error)
+
+    def _state(self) -> State | None:
+        """Read the state if it has changed; parsing it ten times a second would be felt by the decisions."""
+        mark = self.device.states.mark()
+        if mark != self._seen[0]:
+            try:
+                self._seen = (mark, self.device.states.read())
+            except InstallError as error:  # of a newer edgetl-runtime: what runs goes on
+                _log.error("the state cannot be followed: %s", error)
+                self._seen = (mark, None)
+        return self._seen[1]
 
     def _settle(self) -> None:
-        watch = self._watch
-        verdict = watch.verdict(time.monotonic()) if watch is not None else None
+        """End a trial that did not load or whose decisions say so; one that ended otherwise is watched no more."""
+        state = self._state()
+        if state is None:
+            return
+        on_trial = state.trial.deployment if state.trial else None
+        if self._failed is not None:
+            deployment, reason = self._failed
+            if deployment == on_trial:
+                self._end_trial(deployment, reason)
+            self._failed = None
+        slot = self._slot
+        if slot is None or slot.watch is None or slot.deployment is None:
+            return
+        verdict = slot.watch.verdict(time.monotonic()) if slot.deployment == on_trial else ("", "")
         if verdict is None:
             return
         action, reason = verdict
         if action == "commit":
-            self.device.commit(reason=reason, as_service=True)
-            self._watch = None
-            self._retire(self._warm)
-            self._warm = None
-        else:
-            self.device.rollback(reason=reason, as_service=True)
-            _log.error("rolled back: %s", reason)
+            try:
+                self.device.commit(reason=reason, deployment=slot.deployment)
+            except BusyError:
+                raise
+            except (EdgetlError, OSError) as error:  # it stays on trial, or its trial is over: the next look says
+                _log.error("the trial could not be committed: %s", error)
+                return
+        elif action == "rollback":
+            self._end_trial(slot.deployment, reason)
+        slot.watch = None
+
+    def _end_trial(self, deployment: str, reason: str) -> None:
+        """Roll back; a generation that failed must not go on where that is impossible."""
+        try:
+            self.device.rollback(reason=reason, deployment=deployment)
+        except BusyError:
+            raise
+        except InstallError:
+            state = self._state()
+            if state is None or (state.trial is not None and state.trial.deployment == deployment):
+                raise
+            return  # somebody was faster
+        _log.error("rolled back: %s", reason)
+
+    def _is_followed(self, state: State) -> bool:
+        """Say whether the next image goes where the state says, under the trial that the state says."""
+        slot, trial = self._slot, state.trial
+        if slot is None or slot.generation != state.desired:
+            return False
+        return trial is None or trial.deployment == slot.deployment
 
     def _follow(self) -> None:
-        pointed = (self.device.points_to() or "").rpartition("/")[2]
-        now = self.generation
-        if not pointed or (now is not None and pointed == now.name):
+        state, now = self._state(), self.generation
+        if state is not None and self._is_followed(state):
+            self._keep_warm(state)
             return
-        generation = self.device.begin_attempt()
-        if generation is None or (now is not None and generation.name == now.name):
+        nothing = state is None or (state.desired is None and state.inconsistent)
+        if nothing and now is not None:  # what was whole when it was loaded goes on
             return
+        try:
+            state, generation = self._begin()
+        except BusyError:
+            raise
+        except (EdgetlError, OSError) as error:
+            if now is None or state is None or now != state.committed:
+                raise
+            _log.error("the generation could not be changed: %s", error)
+            return
+        if not self._is_followed(state):
+            self._swap(now, generation, state)
+
+    def _swap(self, now: Generation | None, generation: Generation, state: State) -> None:
+        """Load a generation and let images go to it; one on trial that does not load is rolled back."""
         start = time.monotonic()
         how = plan(self.device.proof(generation))
-        _log.info("swapping %s for %s, %s", now.name if now else None, generation.name, how)
+        source = now.name if now else None
+        _log.info("swapping %s for %s, %s", source, generation.name, how)
         try:
             slot = self._prepared(generation, how)
-        except EdgetlError as error:
-            self.device.rollback(reason=f"it does not load in the service: {error.sentence}", as_service=True)
-            self._reopen()
+            self._enter(slot, state)
+        except BaseException as error:  # of whatever class: the model's library runs in here
+            if state.trial is None:
+                raise
+            self._failed = (state.trial.deployment, f"it does not load in the service: {_words(error)}")
+            self._settle()
             return
-        self._enter(slot)
         done_s = time.monotonic()
-        self.swaps.append(
-            Swap(
-                source=now.name if now else None,
-                target=generation.name,
-                plan=how,
-                load_ms=1000 * (done_s - start),
-                done_s=done_s,
-            )
-        )
+        load_ms = 1000 * (done_s - start)
+        self.swaps.append(Swap(source=source, target=generation.name, plan=how, load_ms=load_ms, done_s=done_s))
 
-    def _prepared(self, generation: Generation, how: Plan) -> _Slot:
+    def _prepared(self, generation: Generation, how: Plan) -> Slot:
         warm = self._warm
         if warm is not None and warm.generation == generation:  # back to the one kept warm
             self._warm = None
@@ -310,12 +349,7 @@ class LiveSession:
             for slot in (old, warm):
                 self._retire(slot)
             self._warm = None
-        return self._load(generation)
-
-    def _reopen(self) -> None:
-        """After a failed stop-load-start: load what the device went back to."""
-        if self._slot is None and (generation := self.device.begin_attempt()) is not None:
-            self._enter(self._load(generation))
+        return load(self.device, generation)
 
     def close(self) -> None:
         """Stop following and free everything; calling twice is harmless."""
@@ -323,7 +357,7 @@ class LiveSession:
         if self._keeper.is_alive():
             self._keeper.join()
         with self._change:
-            slots, self._slot, self._watch = (self._slot, self._warm), None, None
+            slots, self._slot = (self._slot, self._warm), None
             self._change.notify_all()
         self._warm = None
         for slot in slots:
@@ -339,6 +373,10 @@ class LiveSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _words(error: BaseException) -> str:
+    return error.sentence if isinstance(error, EdgetlError) else f"{type(error).__name__}: {error!s:.200}"
 
 
 def _take(device: Device) -> int:

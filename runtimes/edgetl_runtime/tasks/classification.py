@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgetl_runtime.errors import ShapeError, UsageError
+from edgetl_runtime.errors import BackendError, ShapeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,8 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
         float64 array (N, C); rows sum to 1.
 
     Raises:
-        ShapeError: The logits are not of rank 2, or not finite.
+        ShapeError: The logits are not of rank 2.
+        BackendError: The logits are not finite.
         UsageError: The temperature is not positive.
 
     Example:
@@ -88,9 +89,8 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
     if logits.ndim != 2:
         raise ShapeError("logits", "of shape (N, C)", f"shape {logits.shape}", fix="pass a batch")
     if not np.isfinite(logits).all():
-        raise ShapeError(
-            "logits", "finite", "NaN or infinity", fix="use another variant; this one is numerically broken"
-        )
+        fix = "use another variant; this one is numerically broken"
+        raise BackendError("logits", "finite", "NaN or infinity", fix=fix)
     if not temperature > 0:
         raise UsageError("temperature", "above 0", str(temperature), fix="temperature = 1.0")
     scaled = logits.astype(np.float64) / temperature
@@ -130,7 +130,8 @@ def decide(
         temperature: Of the variant that made the logits.
 
     Raises:
-        ShapeError: The logits have another number of classes or are not finite.
+        ShapeError: The logits have another number of classes.
+        BackendError: The logits are not finite.
 
     Example:
         >>> t = Thresholds(nok_at=0.5, ok_below=0.5)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
 from edgetl.deploy.bundle_writer import write_bundle
+from edgetl_runtime.backends import null
+from edgetl_runtime.install import loaded
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
 from edgetl_runtime.install.live import LiveSession
@@ -29,6 +32,30 @@ def test_a_trial_that_breaks_the_contract_is_rolled_back_with_exit_1(device, run
     assert (code, found["result"], found["committed"], found["floor"]) == (1, "ROLLED_BACK", None, 0)
     assert found["reason"].startswith("p99 of ")
     assert device.points_to() is None
+
+
+def test_a_model_that_fails_is_rolled_back_not_an_error_of_the_command(device, run, monkeypatch):
+    real, count = null.NullSession._infer, itertools.count()
+
+    def broken(self, batch):
+        if next(count) >= loaded.WARM_IMAGES:
+            raise RuntimeError("a vendor's library, after a while")
+        return real(self, batch)
+
+    monkeypatch.setattr(null.NullSession, "_infer", broken)
+    code, found = run("trial", "--root", str(device.root), "--seconds", "0", "--inferences", "300")
+    assert (code, found["result"], found["reason"]) == (1, "ROLLED_BACK", "3 decisions in a row failed")
+
+
+def test_a_keeper_that_fails_is_an_error_of_the_command(device, run, monkeypatch):
+    def dead(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(LiveSession, "look", dead)
+    monkeypatch.setattr(Device, "rollback", dead)
+    code, found = run("trial", "--root", str(device.root), "--seconds", "0", "--inferences", "300")
+    assert (code, found["error"]["type"]) == (1, "InstallError")
+    assert device.states.read().trial is not None
 
 
 def test_a_trial_is_the_services_where_one_runs(device, run):

@@ -8,20 +8,56 @@ import pytest
 from edgetl_runtime.errors import BusyError, InstallError
 from edgetl_runtime.install.device import Device, default_root
 from edgetl_runtime.install.installer import Installer
+from edgetl_runtime.install.live import LiveSession
 
 
 def test_begin_attempt_rolls_back_after_three_starts(device_at):
     device = device_at("trial")
-    sequences = [device.begin_attempt().sequence for _ in range(5)]
+    sequences = [device.begin_attempt().desired.sequence for _ in range(5)]
     assert sequences == [2, 2, 2, 1, 1]
     assert device.log.entries()[-1]["reason"].startswith("the service did not survive its starts")
     assert device.states.read().floor == 1
 
 
+def test_a_service_ends_only_the_trial_that_it_means(kit, device_at):
+    device = device_at("trial")
+    trial = device.states.read().trial
+    device.commit()
+    Installer(device, self_test=faults.quick_self_test).install(kit.bundles["third"])
+    before = device.states.read()
+    for change in (device.commit, device.rollback):
+        with pytest.raises(InstallError, match=f"the trial must be that of deployment {trial.deployment}"):
+            change(deployment=trial.deployment)
+    assert device.states.read() == before
+    device.rollback(deployment=before.trial.deployment)
+    with pytest.raises(InstallError, match="got none"):
+        device.rollback(deployment=before.trial.deployment)
+    assert device.states.read().committed.sequence == 2
+
+
+def test_a_damaged_trial_is_not_committed_whoever_runs_it(device_at):
+    device = device_at("trial")
+    with LiveSession(device, poll_s=3600):
+        device.bundle_path(device.states.read().trial.generation).write_bytes(b"rot")
+        with pytest.raises(InstallError, match="whole"):
+            Device(device.root).commit()
+        state = device.states.read()
+        assert (state.trial, state.committed.sequence, state.floor) == (None, 1, 1)
+
+
+def test_a_device_without_a_whole_generation_starts_a_trial(kit, device_at):
+    device = device_at("old")
+    device.bundle_path(device.states.read().committed).write_bytes(b"")
+    with device.locked("RECOVER") as state:
+        assert state.inconsistent
+    Installer(device, self_test=faults.quick_self_test).install(kit.bundles["new"])
+    assert device.begin_attempt().desired.sequence == 2
+
+
 def test_begin_attempt_of_a_committed_generation_changes_nothing(device_at):
     device = device_at("new")
     serial = device.states.read().serial
-    assert device.begin_attempt().sequence == 2
+    assert device.begin_attempt().desired.sequence == 2
     assert device.states.read().serial == serial
 
 

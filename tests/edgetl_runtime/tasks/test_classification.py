@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetl_runtime.errors import ShapeError, UsageError
+from edgetl_runtime.errors import BackendError, ShapeError, UsageError
 from edgetl_runtime.tasks.classification import Thresholds, decide, defect_scores, probabilities, verdicts
 
 CLASSES = ("dent", "ok", "scratch")
@@ -34,7 +34,7 @@ def test_probabilities_do_not_overflow():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_probabilities_refuses_logits_that_are_not_finite(bad):
-    with pytest.raises(ShapeError, match="logits must be finite; got NaN or infinity"):
+    with pytest.raises(BackendError, match="logits must be finite; got NaN or infinity"):
         probabilities(np.array([[0.0, bad]]))
 
 
