@@ -18,6 +18,7 @@ from edgetl_runtime.errors import (
     GoldenError,
     InstallError,
     SignatureError,
+    UnfitError,
     UsageError,
 )
 
@@ -32,7 +33,16 @@ INSTALL_S = 1800.0  # the engine is built and the self-test runs in it
 POLL_S = 1.0
 _CLASSES: dict[str, type[EdgetlError]] = {
     cls.__name__: cls
-    for cls in (BundleError, BusyError, ContractError, GoldenError, InstallError, SignatureError, UsageError)
+    for cls in (
+        BundleError,
+        BusyError,
+        ContractError,
+        GoldenError,
+        InstallError,
+        SignatureError,
+        UnfitError,
+        UsageError,
+    )
 }
 
 
@@ -77,6 +87,7 @@ def deliver(
         InstallError: The device refuses the bundle: line, sequence, space, memory, or a trial is on.
         GoldenError: It decides otherwise there.
         ContractError: It is too slow or too large there.
+        UnfitError: Whether it is could not be proved there.
         TransportError: The device cannot be reached, or the connection is lost for good.
     """
     with open_bundle(bundle) as opened:

@@ -95,10 +95,13 @@ class LiveSession:
     def _begin(self) -> tuple[State, Generation]:
         """Count a start; return the state, and the generation to run."""
         state = self.device.begin_attempt()
+        return state, self._desired(state)
+
+    def _desired(self, state: State) -> Generation:
         if state.desired is None:
             fix = "edgetl-runtime install BUNDLE"
             raise InstallError(f"{self.device.root}", "with an installed generation", "none", fix=fix)
-        return state, state.desired
+        return state.desired
 
     def predict(self, image: Any) -> Decision:  # noqa: ANN401  (as Session.predict)
         """Decide on one image with one generation, whichever is current when it comes.
@@ -283,11 +286,11 @@ class LiveSession:
             self.device.rollback(reason=reason, deployment=deployment)
         except BusyError:
             raise
-        except InstallError:
+        except (EdgetlError, OSError):
             state = self._state()
             if state is None or (state.trial is not None and state.trial.deployment == deployment):
                 raise
-            return  # somebody was faster
+            return  # somebody was faster, or only what follows the state was not written
         _log.error("rolled back: %s", reason)
 
     def _is_followed(self, state: State) -> bool:
@@ -307,23 +310,25 @@ class LiveSession:
             return
         try:
             state, generation = self._begin()
-        except BusyError:
-            raise
         except (EdgetlError, OSError) as error:
-            if now is None or state is None or now != state.committed:
+            busy = isinstance(error, BusyError)
+            if state is not None and state.trial is None and (busy or isinstance(error, OSError)):
+                generation = self._desired(state)  # no start to count: going back waits for nobody, and for no disk
+            elif not busy and now is not None and state is not None and now == state.committed:
+                _log.error("the generation could not be changed: %s", error)
+                return
+            else:
                 raise
-            _log.error("the generation could not be changed: %s", error)
-            return
         if not self._is_followed(state):
             self._swap(now, generation, state)
 
     def _swap(self, now: Generation | None, generation: Generation, state: State) -> None:
         """Load a generation and let images go to it; one on trial that does not load is rolled back."""
         start = time.monotonic()
-        how = plan(self.device.proof(generation))
         source = now.name if now else None
-        _log.info("swapping %s for %s, %s", source, generation.name, how)
         try:
+            how = plan(self.device.proof(generation))
+            _log.info("swapping %s for %s, %s", source, generation.name, how)
             slot = self._prepared(generation, how)
             self._enter(slot, state)
         except BaseException as error:  # of whatever class: the model's library runs in here

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgetl.deploy import delivery
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.delivery import DeliveryOptions, deliver
 from edgetl.deploy.signing import new_key
@@ -63,6 +64,12 @@ def send(server: Any, device: Device, path: Path, **changes: Any) -> dict[str, A
     address = server.address
     host = f"{address.user}@{address.host}:{address.port}"
     return deliver(path, host, options(device, **changes), Progress(quiet=True), settings=server.settings())
+
+
+@pytest.mark.parametrize(("name", "code"), [("ContractError", 3), ("UnfitError", 4), ("LaterError", 1)])
+def test_an_error_of_the_device_keeps_its_exit_code(name, code):
+    message = "the bundle must be proven; got p99 of 8 ms unproven."
+    assert delivery._told({"type": name, "message": message, "try": "again"}).exit_code == code
 
 
 def test_deliver_installs_tries_commits_and_brings_the_evidence_back(server, device, bundle):

@@ -274,6 +274,31 @@ def test_a_commit_and_a_rollback_by_hand_are_followed_though_a_trial_was_watched
         assert live.predict(IMAGE).verdict in ("OK", "NOK")
 
 
+def test_a_rollback_by_hand_does_not_wait_for_the_next_installation(device_at):
+    device = device_at("trial")
+    with live_of(device, poll_s=3600) as live:
+        Device(device.root).rollback()
+        with Device(device.root).locked("SELF_TEST"):
+            live.look()
+            assert sequence(live) == 1
+
+
+def test_a_rollback_that_is_cut_short_after_the_state_was_written_is_followed(device_at, monkeypatch):
+    device = device_at("trial")
+    with live_of(device, poll_s=3600) as live:
+
+        def fail(state):
+            if state.trial is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(device.log, "follow", fail)
+        for _ in range(3):
+            live._slot.watch.record(None)
+        live.look()
+        assert sequence(live) == 1
+    assert device.states.read().trial is None
+
+
 def test_a_trial_that_needed_its_last_start_can_still_be_committed(device_at):
     device = device_at("trial")
     for _ in range(2):
