@@ -17,6 +17,7 @@ from edgetl_runtime.errors import BackendError, BusyError, ImageError, InstallEr
 from edgetl_runtime.install import live as lives
 from edgetl_runtime.install import loaded, service
 from edgetl_runtime.install.device import Device
+from edgetl_runtime.install.evidence import Evidence
 from edgetl_runtime.install.installer import Installer, InstallOptions
 from edgetl_runtime.install.live import LiveSession
 
@@ -355,9 +356,14 @@ def test_a_rollback_that_fails_ends_the_service_with_an_error(kit, device_at, mo
         with pytest.raises(InstallError, match="Read-only file system"):
             ask_until_raised(live)
         (tmp_path / "in").mkdir()
+        (tmp_path / "in/a.png").write_bytes(b"waits for the next start")
         end = time.monotonic() + 20
-        with pytest.raises(InstallError, match="Read-only file system"):
-            service.serve(live, tmp_path / "in", tmp_path / "out", stop=lambda: time.monotonic() > end)
+        with (
+            Evidence(tmp_path / "in", tmp_path / "out") as evidence,
+            pytest.raises(InstallError, match="Read-only file system"),
+        ):
+            service.serve(live, evidence, stop=lambda: time.monotonic() > end)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.png"]
     assert device.states.read().trial is not None  # as it is, not as it should be
 
 
