@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -85,7 +86,7 @@ def open_bundle(
 
 
 class Bundle:
-    """An open bundle; a context manager.
+    """An open bundle; a context manager. It may be read from several threads.
 
     Attributes:
         path: Of the file.
@@ -105,6 +106,7 @@ class Bundle:
     ) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._turn = threading.Lock()  # a descriptor that was closed while it is read may be another file's
         self._members = {m.name: m for m in _Directory(path, descriptor).members()}
         data = self._raw(self._members[manifests.MANIFEST_NAME])
         self.manifest_sha256 = hashlib.sha256(data).hexdigest()
@@ -186,10 +188,11 @@ class Bundle:
                 self._refuse(f"member '{name}'", "as its CRC says", "other bytes")
 
     def close(self) -> None:
-        """Close the file; calling twice is harmless."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the file, once a member that is being read is finished; calling twice is harmless."""
+        with self._turn:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def __enter__(self) -> Self:
         return self
@@ -200,7 +203,8 @@ class Bundle:
         self.close()
 
     def _raw(self, member: Member) -> bytes:
-        return _read_at(self.path, self._descriptor, member.start, member.size)
+        with self._turn:
+            return _read_at(self.path, self._descriptor, member.start, member.size)
 
     def _read_signatures(self) -> tuple[Any, ...]:
         data = self._raw(self._members[manifests.SIGNATURE_NAME])

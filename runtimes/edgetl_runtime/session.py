@@ -77,7 +77,7 @@ def open(  # noqa: A001  (edgetl_runtime.open reads like the builtin)
 
 
 class Session:
-    """A bundle with one variant loaded; a context manager.
+    """A bundle with one variant loaded; a context manager. It may be used from several threads.
 
     Args:
         bundle: Closed together with the session.
@@ -151,7 +151,7 @@ class Session:
         return decisions
 
     def close(self) -> None:
-        """Free the model and close the bundle; calling twice is harmless."""
+        """Free the model and close the bundle, once what runs is finished; calling twice is harmless."""
         self._model.close()
         self.bundle.close()
 

@@ -8,7 +8,9 @@ import io
 import json
 import os
 import struct
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -352,6 +354,37 @@ def test_read_refuses_unlisted_names_and_closed_bundles(tiny_bundle: Callable[..
     opened.close()
     with pytest.raises(BundleError, match="readable"):
         opened.read("golden/000.png")
+
+
+def test_read_from_several_threads_gives_each_its_member(tiny_bundle: Callable[..., Path]) -> None:
+    with bundle.open_bundle(tiny_bundle()) as opened:
+        alone = {entry.name: opened.read(entry.name) for entry in opened.manifest.files}
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda name: (name, opened.read(name)), [*alone] * 40))
+    assert all(data == alone[name] for name, data in found)
+
+
+def test_close_waits_for_a_member_that_is_being_read(
+    tiny_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the number of its descriptor may already be another file's, whose bytes it would give."""
+    opened = bundle.open_bundle(tiny_bundle())
+    expected, true_pread, closing = opened.member_bytes("golden/000.png"), os.pread, []
+
+    def pread(descriptor: int, size: int, offset: int) -> bytes:
+        closing.extend(threading.Thread(target=opened.close) for _ in range(2))
+        for thread in closing:
+            thread.start()
+            thread.join(0.1)
+        return true_pread(descriptor, size, offset)
+
+    monkeypatch.setattr(bundle.os, "pread", pread)
+    assert opened.member_bytes("golden/000.png") == expected
+    for thread in closing:
+        thread.join()
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match="readable"):
+        opened.member_bytes("golden/000.png")
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,22 @@ def test_predict_is_equal_for_path_bytes_and_array(backend: str, path: Path, tmp
         scores = [list(d.scores.values()) for d in decisions]
         assert np.abs(np.array(scores) - expected).max() < 1e-6
         assert len({(d.label, d.verdict, d.defect_score) for d in decisions}) == 1
+
+
+def test_the_first_decisions_of_a_process_may_come_from_several_threads(path: Path) -> None:
+    """What is imported when it is needed is then imported by all of them at once."""
+    script = (
+        "import sys, threading, edgetl_runtime\n"
+        "session = edgetl_runtime.open(sys.argv[1], backend='null')\n"
+        "image = session.bundle.read('golden/000.png'); begin = threading.Barrier(4); found = []\n"
+        "def work(): begin.wait(); found.append(session.predict(image).verdict)\n"
+        "threads = [threading.Thread(target=work) for _ in range(4)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "assert len(found) == 4 and len(set(found)) == 1, found\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_predict_times_every_part(path: Path) -> None:

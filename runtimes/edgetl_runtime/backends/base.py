@@ -10,6 +10,7 @@ import abc
 import dataclasses
 import importlib.util
 import platform
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -122,7 +123,10 @@ def translate(backend: str, error: Exception, table: Mapping[type[Exception], Me
 
 
 class BackendSession(abc.ABC):
-    """A loaded model; a context manager.
+    """A loaded model; a context manager. It may be used from several threads.
+
+    Inferences of one session wait for each other: buffers are made once, and the memory and the latency that a
+    device's self-test proved are those of one inference at a time.
 
     Args:
         backend: Name of the backend, for messages.
@@ -144,6 +148,8 @@ class BackendSession(abc.ABC):
         self.batch = batch
         self._errors = errors
         self._vendor = tuple(errors)
+        self._turn = threading.Lock()  # held by who infers or closes
+        self._closed = False
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the model.
@@ -156,13 +162,15 @@ class BackendSession(abc.ABC):
 
         Raises:
             ShapeError: The batch has another shape or dtype.
-            BackendError: The vendor's library failed.
+            BackendError: The vendor's library failed, or the session is closed.
         """
         self._check(batch)
         try:
-            if self.batch is None or len(batch) == self.batch:
-                return self._infer(batch)
-            return self._infer_slices(batch, self.batch)
+            with self._turn:
+                self._must_be_open()
+                if self.batch is None or len(batch) == self.batch:
+                    return self._infer(batch)
+                return self._infer_slices(batch, self.batch)
         except BackendError:  # said in our words already
             raise
         except self._vendor as error:
@@ -173,8 +181,12 @@ class BackendSession(abc.ABC):
         for batch in batches:
             yield self.infer(batch)
 
-    def close(self) -> None:  # noqa: B027  (a session without resources has nothing to free)
-        """Free the model; calling twice is harmless."""
+    def close(self) -> None:
+        """Free the model, once a running inference is finished; calling twice is harmless."""
+        with self._turn:
+            if not self._closed:
+                self._closed = True
+                self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,7 +198,14 @@ class BackendSession(abc.ABC):
 
     @abc.abstractmethod
     def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run one checked batch of the size the model was loaded for."""
+        """Run one checked batch of the size the model was loaded for; nobody else infers or closes meanwhile."""
+
+    def _close(self) -> None:  # noqa: B027  (a session without resources has nothing to free)
+        """Free the model; called once, while nobody infers."""
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise BackendError(f"the session of {self.backend}", "open", "a closed one", fix="open it again")
 
     def _infer_slices(self, batch: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         parts = []

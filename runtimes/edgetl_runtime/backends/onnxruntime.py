@@ -43,16 +43,15 @@ class OnnxRuntimeSession(base.BackendSession):
             backend="onnxruntime", errors=errors, input_px=base.fixed_input_px(inputs[0].shape), batch=batch
         )
         self._input = inputs[0].name
-        self._run = session.run
+        self._session = session
         self._outputs = ["logits"]
 
     def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._run(self._outputs, {self._input: batch})[0]
+        logits: NDArray[np.float32] = self._session.run(self._outputs, {self._input: batch})[0]
         return logits
 
-    def close(self) -> None:
-        """Free the model."""
-        self._run = _closed
+    def _close(self) -> None:
+        self._session = None
 
 
 class Backend(base.Backend):
@@ -88,8 +87,3 @@ class Backend(base.Backend):
         )
         session._model_bytes = None  # kept only to load again with other providers: memory the station needs
         return OnnxRuntimeSession(session, batch=options.batch, errors=self.errors())
-
-
-def _closed(*_: object) -> NDArray[np.float32]:
-    message = "the session is closed"
-    raise RuntimeError(message)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl_runtime.backends import base
+from edgetl_runtime.errors import EdgetlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,19 +45,23 @@ class OpenVinoSession(base.BackendSession):
         """Yield the logits of each batch in order, with as many requests in flight as OpenVINO finds best."""
         try:
             yield from self._overlapped(batches)
+        except EdgetlError:  # said in our words already
+            raise
         except self._vendor as error:
             raise base.translate(self.backend, error, self._errors) from error
 
     def _overlapped(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        idle = [self._compiled.create_infer_request() for _ in range(count)]
+        with self._turn:
+            self._must_be_open()
+            count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+            idle = [self._compiled.create_infer_request() for _ in range(count)]  # they outlive a `close`
         running: collections.deque[Any] = collections.deque()
         for batch in batches:
             self._check(batch)
             if self.batch is not None and len(batch) != self.batch:
                 while running:
                     yield self._finish(running, idle)
-                yield self._infer_slices(batch, self.batch)
+                yield self.infer(batch)
                 continue
             if not idle:
                 yield self._finish(running, idle)
@@ -73,10 +78,8 @@ class OpenVinoSession(base.BackendSession):
         idle.append(request)
         return logits
 
-    def close(self) -> None:
-        """Free the model."""
-        self._request = self._compiled = _Closed()
-        self._logits = None
+    def _close(self) -> None:
+        self._request = self._compiled = self._logits = None
 
 
 class Backend(base.Backend):
@@ -122,11 +125,3 @@ def _properties(artifact: base.Artifact, options: base.LoadOptions) -> dict[str,
     if artifact.cache_dir is not None:
         properties["CACHE_DIR"] = str(artifact.cache_dir)
     return properties
-
-
-class _Closed:
-    """What remains of a closed session."""
-
-    def __getattr__(self, name: str) -> object:
-        message = "the session is closed"
-        raise RuntimeError(message)

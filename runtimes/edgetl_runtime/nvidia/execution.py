@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +42,6 @@ class EngineSession(BackendSession):
 
     def __init__(self, dialect: Dialect, plan: bytes, *, backend: str, cuda: Cuda) -> None:
         self._cuda: Cuda | None = cuda
-        self._thread = threading.get_ident()
         self._buffers: list[Buffer] = []
         self._graph: Graph | None = None
         self._stream: Any = None
@@ -53,7 +51,7 @@ class EngineSession(BackendSession):
         try:
             self._open(dialect, plan, backend, cuda)
         except BaseException:  # a session that never was must leave nothing on the GPU
-            self.close()
+            self._close()
             raise
 
     def _open(self, dialect: Dialect, plan: bytes, backend: str, cuda: Cuda) -> None:
@@ -118,13 +116,8 @@ class EngineSession(BackendSession):
         self._logits.download(self._stream)
 
     def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        cuda = self._cuda
-        if cuda is None:
-            message = "the session is closed"
-            raise RuntimeError(message)
-        if threading.get_ident() != self._thread:
-            cuda.make_current()
-            self._thread = threading.get_ident()
+        cuda: Cuda = self._cuda  # type: ignore[assignment]  # an open session has one
+        cuda.make_current()  # every time: the calling thread may be new, even where its number is not
         np.copyto(self._image.host, batch)
         if self._graph is not None:
             self._graph.launch()
@@ -134,7 +127,7 @@ class EngineSession(BackendSession):
         logits: NDArray[np.float32] = self._logits.host.copy()
         return logits
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Free everything on the GPU, in the reverse order of its making; calling twice is harmless."""
         cuda, self._cuda = self._cuda, None
         if cuda is None:

@@ -12,6 +12,7 @@
 #define INVALID 1
 #define OUT_OF_MEMORY 2
 #define NO_DEVICE 100
+#define INVALID_CONTEXT 201
 #define NOT_CAPTURABLE 900
 
 typedef struct { int kind; void *to; const void *from; size_t size; size_t pixels; } Work;
@@ -21,6 +22,7 @@ typedef struct { Graph *recording; } Stream;
 static long live_device, live_host, live_streams, live_graphs, live_executables, live_contexts;
 static long allocations, launches, uploads, downloads, synchronisations, kernels;
 static char trace[4096];
+static __thread void *current; /* the context of a thread, as the driver keeps it */
 
 static int setting(const char *name, int otherwise) {
     const char *words = getenv(name);
@@ -67,15 +69,18 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; live_contexts++; *context = &live_contexts; return OK; }
 int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; live_contexts--; note("release"); return OK; }
-int cuCtxSetCurrent(void *context) { (void)context; return OK; }
+int cuCtxSetCurrent(void *context) { current = context; return OK; }
 
 int cuMemAlloc_v2(uint64_t *address, size_t size) {
+    if (!current) return INVALID_CONTEXT;
     if (allocations >= setting("STUB_ROOM", 1 << 30)) return OUT_OF_MEMORY;
     *address = (uint64_t)(uintptr_t)calloc(1, size);
     live_device++; allocations++;
     return OK;
 }
-int cuMemFree_v2(uint64_t address) { free((void *)(uintptr_t)address); live_device--; return OK; }
+int cuMemFree_v2(uint64_t address) {
+    if (!current) return INVALID_CONTEXT;
+    free((void *)(uintptr_t)address); live_device--; return OK; }
 int cuMemHostAlloc(void **address, size_t size, unsigned flags) {
     (void)flags;
     if (allocations >= setting("STUB_ROOM", 1 << 30)) return OUT_OF_MEMORY;
@@ -92,7 +97,10 @@ int cuStreamCreate(Stream **stream, unsigned flags) {
     (void)flags; *stream = calloc(1, sizeof(Stream)); live_streams++; allocations++; return OK;
 }
 int cuStreamDestroy_v2(Stream *stream) { free(stream); live_streams--; return OK; }
-int cuStreamSynchronize(Stream *stream) { synchronisations++; return stream->recording ? NOT_CAPTURABLE : OK; }
+int cuStreamSynchronize(Stream *stream) {
+    if (!current) return INVALID_CONTEXT;
+    synchronisations++; return stream->recording ? NOT_CAPTURABLE : OK;
+}
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, Stream *stream) {
     note("upload");
     return enqueue(stream, (Work){0, (void *)(uintptr_t)to, from, size, 0});
@@ -120,6 +128,7 @@ int cuGraphInstantiateWithFlags(Graph **executable, Graph *graph, unsigned long 
 }
 int cuGraphLaunch(Graph *executable, Stream *stream) {
     (void)stream;
+    if (!current) return INVALID_CONTEXT;
     launches++;
     for (int i = 0; i < executable->count; i++) perform(&executable->work[i]);
     return OK;

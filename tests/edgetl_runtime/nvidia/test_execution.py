@@ -66,6 +66,40 @@ def test_infer_serves_other_threads_and_other_batches(on_stub):
     assert found == {"shape": [5, 3], "batch": 4}
 
 
+def test_decisions_from_four_threads_equal_those_made_alone_also_while_it_is_closed(on_stub):
+    found = on_stub(
+        SUMS + "import threading\nsys.setswitchinterval(1e-5); s = load(); wrong, raised = [], []\n"
+        "def work():\n"
+        "  for i in range(250): wrong.extend([i] * int((s.infer(images[i % 5:][:1]) != expected[i % 5]).any()))\n"
+        "def last():\n"
+        "  while True:\n"
+        "    try: assert (s.infer(images[:1]) == expected[:1]).all()\n"
+        "    except EdgetlError as error: return raised.append(str(error))\n"
+        "def go(*calls):\n"
+        "  threads = [threading.Thread(target=call) for call in calls]\n"
+        "  [t.start() for t in threads]; [t.join() for t in threads]\n"
+        "go(*[work] * 4); go(*[last] * 4, s.close)\n"
+        "say(wrong=wrong, raised=sorted(set(raised)), ended=len(raised), left=count('live'))"
+    )
+    assert found["wrong"] == []
+    assert found["raised"] == ["the session of tensorrt must be open; got a closed one.\nTry: open it again"]
+    assert (found["ended"], found["left"]) == (4, 0)
+
+
+def test_a_thread_with_the_number_of_one_that_ended_can_infer_and_close(on_stub):
+    """The driver knows a thread's context by the thread; Python gives its number again."""
+    found = on_stub(
+        SUMS + "import threading\nmade = []\n"
+        "def one(call):\n"
+        "  t = threading.Thread(target=lambda: made.append(call())); t.start(); t.join()\n"
+        "one(load)\n"
+        "for _ in range(50): one(lambda: made[0].infer(images))\n"
+        "one(made[0].close)\n"
+        "say(same=sum(bool((m == expected).all()) for m in made[1:-1]), left=count('live'))"
+    )
+    assert found == {"same": 50, "left": 0}
+
+
 def test_results_belong_to_the_caller(on_stub):
     found = on_stub(
         SUMS + "s = load(); a = s.infer(images[:1]); b = a.copy(); s.infer(images[1:2]); say(kept=bool((a == b).all()))"
@@ -102,4 +136,4 @@ def test_a_plan_of_another_release_is_refused(on_stub):
 
 def test_a_closed_session_says_so(on_stub):
     found = on_stub(SUMS + "s = load(); s.close(); say(words=sentence(lambda: s.infer(images)))")
-    assert "the session is closed" in found["words"]
+    assert found["words"].startswith("the session of tensorrt must be open; got a closed one")
