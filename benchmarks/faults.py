@@ -64,14 +64,15 @@ def small_bundle(
     backend, options = get("null"), LoadOptions(threads=1)
     model = members["model.json"] if not wrong else b'{"classes": 2, "seed": 999}'
     with backend.load(backend.compile(model, options), options) as opened:
-        members["scores.npy"] = npy(probabilities(opened.infer(tensors), 1.0).astype(np.float32))
+        scores = probabilities(opened.infer(tensors), 1.0).astype(np.float32)
+    members["scores.npy"], half = npy(scores), Thresholds(nok_at=0.5, ok_below=0.5)
     members |= {f"{index}.png": data for index, data in enumerate(images)}
     if padding:
         members["padding.bin"] = np.random.default_rng(2).bytes(padding)
     variant = manifest.VariantManifest(
         id="null-f32", backend="null", precision="f32", files={"model": "model.json"}, golden="scores.npy",
-        thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0,
-        golden_tolerance=manifest.GoldenTolerance(max_abs=1e-6),
+        thresholds=half, temperature=1.0, golden_tolerance=manifest.GoldenTolerance(max_abs=1e-6),
+        golden_decisions=golden.decisions_of(scores, ("bad", "ok"), ("bad",), half),
     )  # fmt: skip
     described = manifest.Manifest(
         min_runtime="0.1.0", created="2026-01-01", edgetl_version="0.1.0", task="classification", line="small",

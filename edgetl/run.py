@@ -21,7 +21,7 @@ from edgetl.errors import RunError
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, to_mapping
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.classification import Thresholds, check_temperature
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +86,9 @@ class Run:
     versions: dict[str, str]
     conditions: dict[str, Any]
     test_looks: int = 1
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
 
 class RunFolder:

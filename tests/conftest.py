@@ -78,7 +78,7 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
     tensors = np.stack([preprocess(decode(data, spec), spec, colour="rgb") for data in images])
     members = {"models/float/model.onnx": build_tiny_onnx(size_px=size_px), "models/null/model.json": b'{"classes": 2}'}
     models = {"onnxruntime": "models/float/model.onnx", "openvino": "models/float/model.onnx"}
-    variants = []
+    variants, half = [], Thresholds(nok_at=0.5, ok_below=0.5)
     for name in ("onnxruntime", "openvino", "null"):
         member = models.get(name, "models/null/model.json")
         backend, options = backends.get(name), LoadOptions(threads=1)
@@ -92,10 +92,11 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
                 precision="f32",
                 files={"model": member},
                 options=manifest.VariantOptions(threads=1),
-                thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
+                thresholds=half,
                 temperature=1.5,
                 golden=f"golden/{name}.npy",
                 golden_tolerance=manifest.GoldenTolerance(max_abs=1e-3),
+                golden_decisions=golden.decisions_of(scores, ("bad", "ok"), ("bad",), half),
             )
         )
     members |= {f"golden/{index:03}.png": data for index, data in enumerate(images)}

@@ -17,7 +17,7 @@ from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.probe import facts, lacking
 from edgetl_runtime.schema import to_mapping
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.classification import Thresholds, check_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +87,9 @@ class Candidate:
     terms: tuple[Term, ...] = ()
     why: tuple[str, ...] = ()
     close: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
     @property
     def accepted(self) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgetl.deploy.candidates import evaluated
 from edgetl.errors import DataError
-from edgetl_runtime.golden import tensor_digest
-from edgetl_runtime.manifest import GoldenManifest, GoldenTolerance
+from edgetl_runtime.golden import decisions_of, tensor_digest
+from edgetl_runtime.manifest import GoldenDecision, GoldenManifest, GoldenTolerance
 from edgetl_runtime.preprocess import decode, preprocess
 from edgetl_runtime.tasks.classification import probabilities
 
@@ -67,10 +67,11 @@ class GoldenSet:
         """Return the members that hold the inputs."""
         return {**dict(zip(self.names, self.raw, strict=True)), TENSORS: npy(self.tensors)}
 
-    def expected(self, candidate: Candidate) -> bytes:
-        """Return the probabilities a candidate must answer, `.npy` float32 (G, C)."""
+    def expected(self, candidate: Candidate) -> tuple[bytes, tuple[GoldenDecision, ...]]:
+        """Return the probabilities a candidate must answer, `.npy` float32 (G, C), and what it must decide."""
         logits = evaluated(candidate.backend, candidate.model, candidate.load_options, self.tensors)
-        return npy(probabilities(logits, candidate.temperature).astype(np.float32))
+        scores = probabilities(logits, candidate.temperature).astype(np.float32)
+        return npy(scores), decisions_of(scores, self.run.classes, self.run.defect_classes, candidate.thresholds)
 
 
 def tolerance(candidate: Candidate) -> GoldenTolerance:

@@ -288,8 +288,8 @@ class Deploying:
             answers: dict[str, bytes] = {}
             for candidate in [chosen, *floats]:
                 variant = self._variant(candidate, models)
-                variants.append(variant)
-                answers[variant.golden] = golden.expected(candidate)
+                answers[variant.golden], decisions = golden.expected(candidate)
+                variants.append(dataclasses.replace(variant, golden_decisions=decisions))
             members = {**models, **golden.members(), **answers}
             manifest = self._manifest(chosen, variants, golden, tried, confirmed)
             partial = out.with_name(out.name + ".unproven")

@@ -8,10 +8,10 @@ import re
 from typing import Any, Literal, NoReturn
 
 from edgetl_runtime import __version__
-from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError
+from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.classification import Thresholds, Verdict, check_temperature
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -56,13 +56,31 @@ class GoldenTolerance:
     """How far this machine may be from the golden vectors.
 
     Attributes:
-        max_abs: Largest difference of any class probability.
+        max_abs: Largest difference of any class probability, 0 to 0.5.
         max_grey_levels: Largest difference of a pixel of the tensor, where another OpenCV version decodes or resizes
-            differently; 0 demands equality.
+            differently, 0 to 16; 0 demands equality.
     """
 
     max_abs: float
     max_grey_levels: int = 4
+
+    def __post_init__(self) -> None:
+        for name, most in (("max_abs", 0.5), ("max_grey_levels", 16)):  # beyond them nothing would be proven
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(name, f"from 0 to {most}", str(getattr(self, name)), fix="export the bundle again")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenDecision:
+    """What a variant must decide on a golden image.
+
+    Attributes:
+        label: As in its `Decision`.
+        verdict: As in its `Decision`.
+    """
+
+    label: str
+    verdict: Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +98,7 @@ class VariantManifest:
         temperature: Of this variant, fitted on validation.
         golden: Member with the expected probabilities, `.npy` float32 (G, C).
         golden_tolerance: How far a device may be from them.
+        golden_decisions: What must be decided on each golden image, G of them.
         evidence: Measured figures with their conditions.
     """
 
@@ -91,9 +110,13 @@ class VariantManifest:
     temperature: float
     golden: str
     golden_tolerance: GoldenTolerance
+    golden_decisions: tuple[GoldenDecision, ...] = ()
     options: VariantOptions = VariantOptions()
     requires: Requires = Requires()
     evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,11 +289,17 @@ def check(manifest: Manifest) -> None:
         f"{len(golden.images)}, as images says",
         str(golden.count),
     )
+    for variant in manifest.variants:
+        _must(
+            len(variant.golden_decisions) == golden.count,
+            f"golden_decisions of {variant.id}",
+            f"{golden.count}, one for each golden image",
+            str(len(variant.golden_decisions)),
+        )
     if not names:  # a manifest on its way to the writer
         return
     referenced = [golden.tensors, *golden.images]
     for variant in manifest.variants:
-        _must(variant.temperature > 0, f"temperature of {variant.id}", "above 0", str(variant.temperature))
         _must("model" in variant.files, f"files of {variant.id}", "with a model", str(list(variant.files)))
         referenced += [variant.golden, *variant.files.values()]
     missing = [name for name in referenced if name not in set(names)]

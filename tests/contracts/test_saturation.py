@@ -110,6 +110,7 @@ def test_full_range_weights_saturate_and_the_recipe_without_vnni_does_not(name, 
 def test_bundle_that_would_saturate_is_refused_by_its_golden_vectors(images, tiny_parts, tmp_path):
     """Even one that forgot to name the instructions it needs."""
     from edgetl_runtime import backends
+    from edgetl_runtime.golden import decisions_of
     from edgetl_runtime.tasks.classification import probabilities
 
     fields, members = tiny_parts()
@@ -125,7 +126,11 @@ def test_bundle_that_would_saturate_is_refused_by_its_golden_vectors(images, tin
     np.save(buffer, scores)
     members |= {"models/loud/model.onnx": model, variant.golden: buffer.getvalue()}
     loud = dataclasses.replace(
-        variant, precision="int8", temperature=temperature, files={"model": "models/loud/model.onnx"}
+        variant,
+        precision="int8",
+        temperature=temperature,
+        files={"model": "models/loud/model.onnx"},
+        golden_decisions=decisions_of(scores, fields.classes, fields.defect_classes, variant.thresholds),
     )
     path = tmp_path / "loud.edgetl"
     write_bundle(

@@ -24,6 +24,9 @@ def test_run_comes_back_equal(run_folder):
         ({"schema": "edgetl.run/2"}, "schema must be one of 'edgetl.run/1'"),
         ({"sede": 1}, "key 'sede' in"),
         ({"image_px": "64"}, "image_px must be of type int; got '64'"),
+        ({"thresholds": {"nok_at": 1.5, "ok_below": 0.5}}, "nok_at must be from 0 to 1; got 1.5"),
+        ({"temperature": 0.0}, "temperature must be above 0 and finite; got 0.0"),
+        ({"temperature": float("nan")}, "temperature must be a finite number; got nan"),
     ],
 )
 def test_read_refuses_a_run_of_another_form(change, words, run_folder):

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgetl import thresholds
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.classification import Thresholds, defect_scores, verdicts
 
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)
 SCORES = st.sampled_from([0.0, 5e-324, 1e-9, 0.25, 0.5, np.nextafter(0.5, 1), 1 - 1.2e-16, 1.0, 1.0 + 2.3e-16])
@@ -109,6 +109,17 @@ def test_fit_thresholds_is_as_good_as_the_best_of_all_cuts(parts, escape_cost, r
     assert 0 <= cut <= 1
     found = cost_of(*outcome(scores, defective, cut), int(defective.sum()), escape_cost, rate)
     assert found == pytest.approx(least_cost(scores, defective, escape_cost, rate))
+
+
+@given(parts=PARTS, escape_cost=st.sampled_from([0.3, 1.0, 5.0]))
+def test_verdicts_keep_what_the_fit_promised(parts, escape_cost):
+    """A cut between two scores lies on the same side of both when they are compared."""
+    probs = np.array([[min(p[0], 1.0), max(1 - p[0], 0.0)] for p in parts])
+    scores, defective = defect_scores(probs, ["bad", "ok"], ["bad"]), np.array([p[1] for p in parts])
+    cut = thresholds.fit_thresholds(scores, defective, escape_cost=escape_cost)
+    words = verdicts(scores, cut)
+    judged = int((defective & (words == "OK")).sum()), int((~defective & (words == "NOK")).sum())
+    assert judged == outcome(scores, defective, cut.nok_at)
 
 
 @given(parts=PARTS, near=st.floats(0, 1), reference_=st.tuples(st.integers(0, 4), st.integers(0, 4)), rate=RATES)

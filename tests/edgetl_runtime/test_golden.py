@@ -38,6 +38,10 @@ def altered(session: Session, **changes: Any) -> Session:
     return session
 
 
+def images_of(session: Session) -> list[bytes]:
+    return [session.bundle.read(name) for name in session.manifest.golden.images]
+
+
 def shifted_logits(session: Session, by: float, monkeypatch: pytest.MonkeyPatch) -> None:
     true_infer = session.infer
     monkeypatch.setattr(session, "infer", lambda batch: true_infer(batch) + np.array([by, 0], np.float32))
@@ -70,12 +74,14 @@ def test_check_refuses_not_a_number(session: Session, monkeypatch: pytest.Monkey
 def test_check_allows_another_verdict_only_near_the_threshold(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defect_score = float(session.bundle.array(session.variant.golden)[4, 0])
-    border = defect_score + 5e-4  # expected: below; with the shifted logits: above
+    scores = session.bundle.array(session.variant.golden)
+    border = float(scores[4, 0]) + 5e-4  # expected: below; with the shifted logits: above
+    at_border = Thresholds(nok_at=border, ok_below=border)
     altered(
         session,
-        thresholds=Thresholds(nok_at=border, ok_below=border),
+        thresholds=at_border,
         golden_tolerance=GoldenTolerance(max_abs=0.02),
+        golden_decisions=golden.decisions_of(scores, session.manifest.classes, ("bad",), at_border),
     )
     shifted_logits(session, 0.02, monkeypatch)
     assert golden.check(session, session.bundle).near_threshold >= 1
@@ -83,6 +89,50 @@ def test_check_allows_another_verdict_only_near_the_threshold(
     monkeypatch.setattr(golden, "_near_border", lambda *_: np.zeros(16, bool))
     with pytest.raises(GoldenError, match="another label or verdict at image"):
         golden.check(session, session.bundle)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "null"])
+def test_check_refuses_thresholds_that_change_a_golden_verdict(backend: str, path: Path) -> None:
+    """However little they were moved: no tolerance of scores excuses another threshold."""
+    with edgetl_runtime.open(path, backend=backend) as opened:
+        scores = sorted(opened.bundle.array(opened.variant.golden)[:, 0].astype(float))
+        above = next(score for score in scores if score >= 0.5)
+        for cut in (above + 1e-6, 1.0, 0.0):
+            altered(opened, thresholds=Thresholds(nok_at=cut, ok_below=cut))
+            with pytest.raises(GoldenError, match=r"thresholds and classes of .* golden image \d+ is .*; got"):
+                golden.check(opened, opened.bundle)
+        harmless = (above + max(score for score in scores if score < 0.5)) / 2
+        altered(opened, thresholds=Thresholds(nok_at=harmless, ok_below=harmless))
+        assert golden.check(opened, opened.bundle).near_threshold == 0
+
+
+@pytest.mark.parametrize("changes", [{"defect_classes": ("ok",)}, {"classes": ("ok", "bad")}])
+def test_check_refuses_classes_that_change_a_golden_decision(session: Session, changes: dict[str, Any]) -> None:
+    session.manifest = dataclasses.replace(session.manifest, **changes)
+    with pytest.raises(GoldenError, match="thresholds and classes of variant onnxruntime-f32"):
+        golden.check(session, session.bundle)
+
+
+def test_check_refuses_a_decision_that_only_this_machines_pixels_change(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pixels are within what another OpenCV may do, its scores of the bundle's tensors are right."""
+    true_tensor = session.tensor
+    monkeypatch.setattr(cv2, "__version__", "4.99.0")
+    monkeypatch.setattr(session, "tensor", lambda image: (true_tensor(image) // 4 * 4).astype(np.uint8))
+    scores = session.bundle.array(session.variant.golden)
+    own = [session.decide(session.infer(session.tensor(image)[None]))[0].defect_score for image in images_of(session)]
+    moved = np.array(own) - scores[:, 0]
+    which = int(np.abs(moved).argmax())
+    between = float(scores[which, 0] + moved[which] / 2)
+    cut = Thresholds(nok_at=between, ok_below=between)
+    decisions = golden.decisions_of(scores, session.manifest.classes, ("bad",), cut)
+    tight = GoldenTolerance(max_abs=float(abs(moved[which])) / 10)
+    altered(session, thresholds=cut, golden_decisions=decisions, golden_tolerance=tight)
+    with pytest.raises(GoldenError, match=r"(?s)from this machine's own pixels must be .*pip install opencv"):
+        golden.check(session, session.bundle)
+    monkeypatch.setattr(session, "tensor", true_tensor)
+    assert golden.check(session, session.bundle).preprocess_flips == 0
 
 
 def test_check_refuses_other_pixels_in_the_same_opencv(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,34 @@ def test_parse_refuses_bad_ranges_inside(mapping: dict[str, Any]) -> None:
         parse(mapping)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"thresholds": {"nok_at": 1.5, "ok_below": 0.5}}, "nok_at must be from 0 to 1; got 1.5"),
+        ({"thresholds": {"nok_at": 0.5, "ok_below": -0.5}}, "ok_below must be from 0 to 1; got -0.5"),
+        ({"temperature": 0.0}, "temperature must be above 0 and finite; got 0.0"),
+        ({"temperature": -1.5}, "temperature must be above 0 and finite; got -1.5"),
+        ({"golden_tolerance": {"max_abs": 1.0}}, "max_abs must be from 0 to 0.5; got 1.0"),
+        ({"golden_tolerance": {"max_abs": 0.1, "max_grey_levels": 255}}, "max_grey_levels must be from 0 to 16"),
+        ({"golden_decisions": []}, r"golden_decisions of \S+ in manifest.json must be 16, one for each golden image"),
+        ({"golden_decisions": [{"label": "ok", "verdict": "GOOD"}] * 16}, "verdict must be one of 'OK', 'NOK'"),
+    ],
+)
+def test_parse_refuses_a_variant(change: dict[str, Any], words: str, mapping: dict[str, Any]) -> None:
+    for place in range(len(mapping["variants"])):  # of each, not only of the chosen one
+        variants = [v | change if i == place else v for i, v in enumerate(mapping["variants"])]
+        with pytest.raises(BundleError, match=words):
+            parse(mapping | {"variants": variants})
+
+
+def test_parse_refuses_a_bundle_that_does_not_say_what_to_decide_in_one_sentence(mapping: dict[str, Any]) -> None:
+    for variant in mapping["variants"]:
+        del variant["golden_decisions"]
+    with pytest.raises(BundleError, match=r"^golden_decisions of .* must be 16.*; got 0\.\nTry: ") as caught:
+        parse(mapping)
+    assert str(caught.value).count("\n") == 1
+
+
 def test_parse_refuses_twin_variants_wrong_counts_and_missing_keys(mapping: dict[str, Any]) -> None:
     with pytest.raises(BundleError, match="with different ids"):
         parse(mapping | {"variants": mapping["variants"] * 2})

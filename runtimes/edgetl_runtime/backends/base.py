@@ -167,7 +167,8 @@ class BackendSession(abc.ABC):
         self._check(batch)
         try:
             with self._turn:
-                self._must_be_open()
+                if self._closed:
+                    raise self._closed_error()
                 if self.batch is None or len(batch) == self.batch:
                     return self._infer(batch)
                 return self._infer_slices(batch, self.batch)
@@ -203,9 +204,8 @@ class BackendSession(abc.ABC):
     def _close(self) -> None:  # noqa: B027  (a session without resources has nothing to free)
         """Free the model; called once, while nobody infers."""
 
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise BackendError(f"the session of {self.backend}", "open", "a closed one", fix="open it again")
+    def _closed_error(self) -> BackendError:
+        return BackendError(f"the session of {self.backend}", "open", "a closed one", fix="open it again")
 
     def _infer_slices(self, batch: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         parts = []

@@ -52,7 +52,8 @@ class OpenVinoSession(base.BackendSession):
 
     def _overlapped(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
         with self._turn:
-            self._must_be_open()
+            if self._closed:
+                raise self._closed_error()
             count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
             idle = [self._compiled.create_infer_request() for _ in range(count)]  # they outlive a `close`
         running: collections.deque[Any] = collections.deque()

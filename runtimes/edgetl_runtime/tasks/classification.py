@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,21 +17,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Verdict = Literal["OK", "NOK", "UNSURE"]
+# defect scores are sums, and rounding errors of sums must not decide: 1e-9 is far above those and far below what
+# float32 logits tell apart
+SCORES_PER_ONE = 1e9
+_WORDS = np.array(["UNSURE", "OK", "NOK"])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Where a defect score becomes a verdict.
+    """Where a defect score, which has nine decimals, becomes a verdict.
 
     Attributes:
-        nok_at: NOK from this defect score on.
-        ok_below: OK below this defect score; between the two the verdict is UNSURE.
+        nok_at: NOK from this defect score on, 0 to 1.
+        ok_below: OK below this defect score, 0 to 1; between the two the verdict is UNSURE.
     """
 
     nok_at: float
     ok_below: float
 
     def __post_init__(self) -> None:
+        for name in ("nok_at", "ok_below"):
+            if not 0 <= getattr(self, name) <= 1:  # not a number is refused too
+                raise UsageError(name, "from 0 to 1", str(getattr(self, name)), fix=f"{name} = 0.5")
         if not self.ok_below <= self.nok_at:
             raise UsageError("ok_below", f"at most nok_at ({self.nok_at})", str(self.ok_below), fix="make both equal")
 
@@ -42,7 +50,7 @@ class Decision:
     Attributes:
         label: The class with the highest probability.
         score: That probability, 0 to 1.
-        defect_score: Sum of the probabilities of the defect classes, 0 to 1.
+        defect_score: Sum of the probabilities of the defect classes to nine decimals, 0 to 1.
         verdict: OK, NOK or UNSURE, by the variant's thresholds.
         scores: Probability of every class.
         timings_ms: Wall time of decode, preprocess, infer, postprocess and total, in milliseconds.
@@ -72,7 +80,7 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
 
     Args:
         logits: float array (N, C).
-        temperature: > 0; fitted on validation (Guo et al., arXiv 1706.04599).
+        temperature: > 0 and finite; fitted on validation (Guo et al., arXiv 1706.04599).
 
     Returns:
         float64 array (N, C); rows sum to 1.
@@ -80,7 +88,7 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
     Raises:
         ShapeError: The logits are not of rank 2.
         BackendError: The logits are not finite.
-        UsageError: The temperature is not positive.
+        UsageError: The temperature is not positive and finite.
 
     Example:
         >>> probabilities(np.array([[0.0, 0.0]])).tolist()
@@ -91,25 +99,55 @@ def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDA
     if not np.isfinite(logits).all():
         fix = "use another variant; this one is numerically broken"
         raise BackendError("logits", "finite", "NaN or infinity", fix=fix)
-    if not temperature > 0:
-        raise UsageError("temperature", "above 0", str(temperature), fix="temperature = 1.0")
-    scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    check_temperature(temperature)
+    wide = logits.astype(np.float64)
+    exponents = np.exp((wide - wide.max(axis=1, keepdims=True)) / temperature)  # no temperature makes this NaN
     probs: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
     return probs
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that is not a positive number.
+
+    Raises:
+        UsageError: It is not above 0 and finite.
+    """
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise UsageError("temperature", "above 0 and finite", str(temperature), fix="temperature = 1.0")
 
 
 def defect_scores(
     probs: NDArray[np.float64], classes: Sequence[str], defect_classes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Return the summed probability of the defect classes, float64 (N,)."""
-    summed: NDArray[np.float64] = probs[:, [classes.index(name) for name in defect_classes]].sum(axis=1)
-    return summed
+    """Return the summed probability of the defect classes to nine decimals, float64 (N,), 0 to 1.
+
+    Example:
+        >>> defect_scores(np.array([[0.1, 0.2, 0.7]]), ["dent", "scratch", "ok"], ["dent", "scratch"]).tolist()
+        [0.3]
+    """
+    return _resolved(probs[:, [classes.index(name) for name in defect_classes]].sum(axis=1))
+
+
+def _resolved(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to nine decimals, so that a sure defect scores 1 and not 0.9999999999999999."""
+    rounded: NDArray[np.float64] = np.rint(scores * SCORES_PER_ONE) / SCORES_PER_ONE
+    return rounded
 
 
 def verdicts(scores: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.str_]:
-    """Return OK, NOK or UNSURE for each defect score (N,)."""
-    return np.where(scores >= thresholds.nok_at, "NOK", np.where(scores < thresholds.ok_below, "OK", "UNSURE"))
+    """Return OK, NOK or UNSURE for each defect score (N,), which counts to nine decimals.
+
+    Example:
+        >>> verdicts(np.array([0.9999999999999999]), Thresholds(nok_at=1.0, ok_below=1.0)).tolist()
+        ['NOK']
+    """
+    return _verdicts(_resolved(scores), thresholds)
+
+
+def _verdicts(resolved: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.str_]:
+    # no score is on both sides, and one that is no number is on neither
+    words: NDArray[np.str_] = _WORDS[(resolved < thresholds.ok_below) + 2 * (resolved >= thresholds.nok_at)]
+    return words
 
 
 def decide(
@@ -147,8 +185,15 @@ def decide(
             fix="use the bundle's own model",
         )
     probs = probabilities(logits, temperature)
+    return decided(probs, classes=classes, defect_classes=defect_classes, thresholds=thresholds)
+
+
+def decided(
+    probs: NDArray[np.float64], *, classes: Sequence[str], defect_classes: Sequence[str], thresholds: Thresholds
+) -> list[Decision]:
+    """Turn the probabilities (N, C) of a batch into decisions without timings; arguments as of `decide`."""
     defects = defect_scores(probs, classes, defect_classes)
-    words = verdicts(defects, thresholds)
+    words = _verdicts(defects, thresholds)
     return [
         Decision(
             label=classes[int(row.argmax())],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_stand_in_is_judged_in_the_same_arithmetic_wherever_it_is_judged(conv_ne
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         look.confirm(one)
     golden = object.__new__(golden_vectors.GoldenSet)
-    golden.tensors = conv_net_images
+    golden.tensors, golden.run = conv_net_images, types.SimpleNamespace(classes=("a", "b"), defect_classes=("a",))
     golden.expected(one)
     assert asked == ["tensorrt", "tensorrt"]
 

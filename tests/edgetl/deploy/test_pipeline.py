@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import edgetl_runtime
 from edgetl.deploy.confirming import Look
 from edgetl.deploy.golden_vectors import GoldenSet, npy
 from edgetl.run import RunFolder
@@ -51,6 +52,10 @@ def test_bundle_holds_the_chosen_variant_the_float_one_and_their_proof(deployed)
         assert manifest.golden.count == 16
         for variant in manifest.variants:
             assert bundle.array(variant.golden).shape == (16, 2)
+            with edgetl_runtime.open(deployed.bundle, variant=variant.id) as session:
+                decisions = [session.predict(bundle.read(name)) for name in manifest.golden.images]
+            stated = [(d.label, d.verdict) for d in variant.golden_decisions]
+            assert stated == [(d.label, d.verdict) for d in decisions]
         assert (manifest.classes, manifest.defect_classes) == (run.classes, run.defect_classes)
         assert manifest.preprocess == run.preprocess
         assert manifest.digests["data"] == run.data["digest"]
@@ -120,8 +125,9 @@ def test_bundle_that_its_own_proof_refuses_is_not_written(folder, edgetl, tmp_pa
     def wrong(self, candidate):
         import io
 
-        scores = np.load(io.BytesIO(expected(self, candidate)))
-        return npy(scores[:, ::-1].copy())
+        data, decisions = expected(self, candidate)
+        scores = np.load(io.BytesIO(data))
+        return npy(scores[:, ::-1].copy()), decisions
 
     monkeypatch.setattr(GoldenSet, "expected", wrong)
     answer = edgetl("deploy", folder.path, *TARGET, "--out", tmp_path / "x.edgetl", *LOOSE)

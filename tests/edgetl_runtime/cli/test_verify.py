@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgetl_runtime import backends
 from edgetl_runtime.__main__ import main
 from edgetl_runtime.backends.base import Backend
+from edgetl_runtime.bundle import Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,42 @@ def test_verify_fails_on_an_altered_byte(run: Run, tiny_path: Path, tmp_path: Pa
     code, result = run("verify", str(tmp_path / "x.edgetl"))
     assert (code, result["error"]["type"]) == (1, "BundleError")
     assert "golden/000.png" in result["error"]["message"]
+
+
+def rewritten(source: Path, target: Path, **words: tuple[str, str]) -> Path:
+    """Copy a bundle, replacing words of its manifest by others of the same length, as someone does who can count."""
+    data = source.read_bytes()
+    for before, after in words.values():
+        assert len(before) == len(after)
+        assert before.encode() in data
+        data = data.replace(before.encode(), after.encode())
+    target.write_bytes(data)
+    return target
+
+
+def test_thresholds_outside_0_to_1_are_refused_when_a_bundle_is_opened(
+    run: Run, tiny_path: Path, images: Path, tmp_path: Path
+) -> None:
+    wrong = rewritten(tiny_path, tmp_path / "x.edgetl", cut=('"nok_at": 0.5', '"nok_at": 1.5'))
+    for command in (("predict", str(wrong), str(images)), ("verify", str(wrong)), ("info", str(wrong))):
+        code, result = run(*command)
+        assert (code, result["error"]["type"]) == (1, "BundleError")
+        assert "nok_at must be from 0 to 1; got 1.5" in result["error"]["message"]
+
+
+def test_verify_finds_thresholds_by_which_defects_pass(
+    run: Run, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = rewritten(
+        tiny_path,
+        tmp_path / "x.edgetl",
+        nok=('"nok_at": 0.5', '"nok_at": 1.0'),
+        ok=('"ok_below": 0.5', '"ok_below": 1.0'),
+    )
+    monkeypatch.setattr(Bundle, "verify", lambda _: None)  # as if whoever did it had also mended the sums
+    code, result = run("verify", str(moved))
+    assert (code, result["error"]["type"]) == (1, "GoldenError")
+    assert "thresholds and classes of variant" in result["error"]["message"]
 
 
 def test_verify_says_when_a_variant_or_all_cannot_run(

@@ -38,10 +38,18 @@ def test_probabilities_refuses_logits_that_are_not_finite(bad):
         probabilities(np.array([[0.0, bad]]))
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_probabilities_refuses_a_temperature_that_is_not_positive(temperature):
-    with pytest.raises(UsageError, match="temperature must be above 0"):
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_probabilities_refuses_a_temperature_that_is_not_positive_and_finite(temperature):
+    with pytest.raises(UsageError, match="temperature must be above 0 and finite"):
         probabilities(np.zeros((1, 2)), temperature)
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e300])
+def test_no_temperature_makes_a_probability_that_is_no_number(temperature):
+    with np.errstate(over="ignore"):
+        found = probabilities(np.array([[3e38, -3e38, 0.0]], np.float32), temperature)
+    assert np.isfinite(found).all()
+    assert found.sum() == pytest.approx(1.0)
 
 
 def test_probabilities_refuses_a_single_row():
@@ -64,10 +72,33 @@ def test_verdicts_are_never_unsure_when_the_thresholds_are_equal():
     assert verdicts(np.array([0.4999, 0.5]), HALF).tolist() == ["OK", "NOK"]
 
 
-@pytest.mark.parametrize(("nok_at", "ok_below"), [(0.2, 0.3), (float("nan"), 0.3), (0.3, float("nan"))])
-def test_thresholds_refuse_overlap(nok_at, ok_below):
+def test_thresholds_refuse_overlap():
     with pytest.raises(UsageError, match="ok_below must be at most nok_at"):
-        Thresholds(nok_at=nok_at, ok_below=ok_below)
+        Thresholds(nok_at=0.2, ok_below=0.3)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.0000001, 7.0, float("inf"), float("-inf"), float("nan")])
+def test_thresholds_refuse_what_no_score_can_be(wrong):
+    for cuts in ({"nok_at": wrong, "ok_below": 0.0}, {"nok_at": 1.0, "ok_below": wrong}):
+        with pytest.raises(UsageError, match=r"(nok_at|ok_below) must be from 0 to 1; got"):
+            Thresholds(**cuts)
+
+
+def test_a_sure_defect_is_never_ok_at_the_highest_cuts():
+    highest = Thresholds(nok_at=1.0, ok_below=1.0)
+    assert verdicts(np.array([0.9999999999999999, 1.0, 1.0000000000000002]), highest).tolist() == ["NOK"] * 3
+    rng = np.random.default_rng(0)
+    for _ in range(300):  # sums of two probabilities beside which the third is nothing
+        decision = decide_one([rng.uniform(-3, 3), -60.0, rng.uniform(-3, 3)], thresholds=highest)
+        assert (decision.verdict, decision.defect_score) == ("NOK", 1.0)
+
+
+def test_the_reported_defect_score_is_the_one_that_was_compared():
+    cut = Thresholds(nok_at=0.3, ok_below=0.3)
+    assert float(np.float64(0.1) + np.float64(0.2)) != 0.3
+    logits = np.log(np.array([[0.1, 0.7, 0.2]]))
+    found = decide(logits, classes=CLASSES, defect_classes=DEFECTS, thresholds=cut, temperature=1.0)[0]
+    assert (found.defect_score, found.verdict) == (0.3, "NOK")
 
 
 def test_decide_can_say_ok_by_label_and_nok_by_the_sum_of_the_defects():
