@@ -11,7 +11,7 @@ import pytest
 
 import edgetl_runtime
 from edgetl_runtime import golden
-from edgetl_runtime.errors import BundleError, GoldenError
+from edgetl_runtime.errors import BackendError, BundleError, GoldenError
 from edgetl_runtime.manifest import GoldenTolerance
 from edgetl_runtime.tasks.classification import Thresholds
 
@@ -67,7 +67,7 @@ def test_check_refuses_scores_beyond_the_tolerance(session: Session, monkeypatch
 
 def test_check_refuses_not_a_number(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     shifted_logits(session, float("nan"), monkeypatch)
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(BackendError, match="finite"):
         golden.check(session, session.bundle)
 
 
