@@ -178,8 +178,9 @@ def test_a_start_during_an_installation_waits_and_asks_systemd_for_time(station,
         words = []
         environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
         attempts = station.device.states.read().trial.attempts_left
-        with contextlib.ExitStack() as installation, station.running(env=environment) as process:
-            installation.enter_context(station.device.locked("SELF_TEST"))
+        installation = contextlib.ExitStack()
+        installation.enter_context(station.device.locked("SELF_TEST"))  # before the service looks for it
+        with installation, station.running(env=environment) as process:
             while "STATUS=waiting: SELF_TEST is at work" not in words:
                 words += systemd.recv(4096).decode().splitlines()
             assert process.poll() is None
