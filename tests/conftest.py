@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -133,6 +134,24 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
         yield
+
+
+@pytest.fixture
+def planted_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder full of modules that nobody may import, first on the path of imports as `python -m` puts it.
+
+    Each would end its process and leave a file in the folder that this returns.
+    """
+    folder, marks = tmp_path / "planted", tmp_path / "marks"
+    for name in ("numpy", "cv2", "json", "runpy", "edgetl_runtime", "openvino", "tensorrt", "pip"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(
+            f"import os; os.makedirs({str(marks)!r}, exist_ok=True); open({str(marks / name)!r}, 'w').close()\n"
+            "raise SystemExit(9)\n"
+        )
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(folder), "", ".", *sys.path])
+    return marks
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,12 +77,12 @@ def _predict(bundle: Path, data: Path) -> dict[str, Any]:
     """Decide on some test images in a fresh process that has only the runtime."""
     import csv
 
-    from edgetl.deploy.fresh import FRESH
+    from edgetl.deploy import fresh
 
     with data.open(newline="", encoding="utf-8") as file:
         images = [row["path"] for row in csv.DictReader(file) if row["split"] == "test"][:PREDICTED]
-    command = [sys.executable, "-c", FRESH, "predict", str(bundle), *images, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    paths = [str(Path(path).absolute()) for path in (bundle, *images)]
+    done = fresh.run("predict", *paths, "--json")
     if done.returncode != 0:
         raise EdgetlError("prediction by the runtime alone", "possible", done.stderr.strip()[-200:], fix="--debug")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import children
 from edgetl_runtime.errors import GoldenError, UnfitError
 
 if TYPE_CHECKING:
@@ -22,15 +22,26 @@ FRESH = BLOCK_HOST + (
 )
 
 
+def run(*words: str, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of `edgetl-runtime` in a fresh interpreter; paths among its words must be absolute.
+
+    Raises:
+        TimeoutExpired: It took longer than `timeout_s`.
+    """
+    command, environment = children.program(FRESH, *words), children.environment()
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=children.FOLDER, env=environment
+    )
+
+
 def verify(bundle: Path, *options: str) -> dict[str, Any]:
     """Run `edgetl-runtime verify` on a bundle in a fresh interpreter and return what it prints.
 
     Raises:
         GoldenError: The bundle was refused, or its golden vectors were not reproduced.
     """
-    command = [sys.executable, "-c", FRESH, "verify", str(bundle), "--json", *options]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S, check=False)
+        done = run("verify", str(bundle.absolute()), "--json", *options, timeout_s=VERIFY_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         got = f"no answer in {VERIFY_TIMEOUT_S} s"
         raise GoldenError(

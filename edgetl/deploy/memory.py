@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetl.data.samples import spread
 from edgetl.deploy.fresh import BLOCK_HOST
+from edgetl_runtime import children
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.schema import to_mapping
 
@@ -66,19 +66,20 @@ def memory_mb(candidate: Candidate, spec: PreprocessSpec, images: Sequence[Path]
         BackendError: The process failed.
     """
     with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
-        model = Path(folder) / "model.onnx"
+        model = Path(folder).absolute() / "model.onnx"
         model.write_bytes(candidate.model)
         asked = {
             "backend": candidate.backend,
             "model": str(model),
             "options": to_mapping(candidate.load_options),
             "preprocess": to_mapping(spec),
-            "images": [str(path) for path in images],
+            "images": [str(path.absolute()) for path in images],
         }
         try:
             done = subprocess.run(
-                [sys.executable, "-c", PROGRAM],
+                children.program(PROGRAM),
                 input=json.dumps(asked), capture_output=True, text=True, timeout=TIMEOUT_S, check=True,
+                cwd=children.FOLDER, env=children.environment(),
             )  # fmt: skip
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             said = str(error.stderr or error).strip().splitlines()[-1][:200]

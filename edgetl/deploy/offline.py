@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edgetl_runtime
+from edgetl_runtime import children
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import InstallError, UsageError
 
@@ -116,8 +116,9 @@ def _wheels(wheels: Path, extras: Sequence[str], *, python: str, arch: str) -> N
 
 
 def _pip(words: list[str]) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_S, check=False)
+    # in the user's own folder and environment, which name proxies and indexes; but no module of that folder runs
+    command = ["pip", "--disable-pip-version-check", *words]
+    done = subprocess.run(children.command(*command), capture_output=True, text=True, timeout=PIP_S, check=False)
     if done.returncode != 0:
         reason = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "no word")
         fix = "check the network and the device's Python; " + " ".join(command)[-200:]

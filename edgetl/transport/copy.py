@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edgetl.errors import ConnectionLostError, HostUnreachableError, RemoteError, TransportError
 from edgetl.transport.ssh import SSH_FAILED
+from edgetl_runtime.children import Tail
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -232,10 +233,10 @@ def _script(remote: Remote, body: str, *arguments: str, must: str = "writable") 
 
 
 def _push(remote: Remote, source: Path, part: str, offset: int, progress: _Progress) -> None:
-    words = ["dd", f"of={part}", "bs=65536", "iflag=fullblock", "oflag=seek_bytes", f"seek={offset}"]
-    with remote.session([*words, "conv=notrunc,fsync", "status=none"]) as process, source.open("rb") as file:
+    command = ["dd", f"of={part}", "bs=65536", "iflag=fullblock", "oflag=seek_bytes", f"seek={offset}"]
+    with remote.session([*command, "conv=notrunc,fsync", "status=none"]) as process, source.open("rb") as file:
         file.seek(offset)
-        pipe = process.stdin
+        pipe, said, _ = process.stdin, Tail(process.stderr), Tail(process.stdout)
         if pipe is None:
             raise remote.lost("no pipe to ssh")
         os.set_blocking(pipe.fileno(), False)
@@ -251,14 +252,14 @@ def _push(remote: Remote, source: Path, part: str, offset: int, progress: _Progr
             pipe.close()
         except BrokenPipeError:
             pass  # dd or the connection has ended; why is said below
-        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
         process.wait()
-    _require_success(remote, process.returncode, part, "writable", said)
+        words = said.text()
+    _require_success(remote, process.returncode, part, "writable", words)
 
 
 def _pull(remote: Remote, source: str, part: Path, offset: int, progress: _Progress) -> None:
     with remote.session(["tail", "-c", f"+{offset + 1}", "--", source]) as process, _opened(part) as file:
-        pipe = process.stdout
+        pipe, said = process.stdout, Tail(process.stderr)
         if pipe is None:
             raise remote.lost("no pipe from ssh")
         file_offset = offset
@@ -272,8 +273,8 @@ def _pull(remote: Remote, source: str, part: Path, offset: int, progress: _Progr
             progress.move(len(block))
         os.ftruncate(file, file_offset)
         os.fsync(file)
-        words = process.stderr.read().decode(errors="replace") if process.stderr else ""
         process.wait()
+        words = said.text()
     _require_success(remote, process.returncode, source, "readable", words)
 
 

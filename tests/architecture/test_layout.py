@@ -34,6 +34,12 @@ SWALLOWS = {
     "runtimes/edgetl_runtime/cli/trial.py": "a decision that fails is what the trial counts, whatever it raises",
     "runtimes/edgetl_runtime/install/live.py": "the keeper's outer edge: every caller gets an error",
 }
+# who may name the interpreter; everybody else starts processes through `children`, which leave the working directory
+INTERPRETER = {
+    "runtimes/edgetl_runtime/children.py",
+    "runtimes/edgetl_runtime/doctor/recording.py",
+    "runtimes/edgetl_runtime/install/unit.py",
+}
 BANNED_FILES = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
 SOURCES = (("", "edgetl"), ("runtimes", "edgetl_runtime"))
 
@@ -110,6 +116,13 @@ def careless_code(root: Path) -> Iterator[str]:
                 yield f"{where} swallows every exception"
 
 
+def careless_children(root: Path) -> Iterator[str]:
+    for source in sources(root):
+        path = location(root, source)
+        if "sys.executable" in path.read_text(encoding="utf-8") and str(path.relative_to(root)) not in INTERPRETER:
+            yield f"{path.relative_to(root)} starts Python by itself, not through edgetl_runtime.children"
+
+
 def _is_broad(handler: ast.ExceptHandler) -> bool:
     caught = {getattr(n, "id", None) for n in ast.walk(handler.type)} if handler.type else {"BaseException"}
     raises_again = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
@@ -122,6 +135,7 @@ RULES: dict[str, Callable[[Path], Iterator[str]]] = {
     "length": long_files,
     "names": vague_names,
     "care": careless_code,
+    "children": careless_children,
 }
 
 
@@ -142,6 +156,7 @@ def test_the_tree_keeps_the_rule(rule):
         ("care", "edgetl/new.py", "print('x')", "new.py:1 prints"),
         ("care", "edgetl/new.py", "try:\n    f()\nexcept Exception:\n    x = 1", "new.py:3 swallows"),
         ("care", "edgetl/new.py", "try:\n    f()\nexcept (ValueError, Exception):\n    raise E", "swallows"),
+        ("children", "edgetl/new.py", "run([sys.executable, '-m', 'pip'])", "new.py starts Python by itself"),
     ],
 )
 def test_the_rule_fires_on_a_planted_violation(rule, file, text, words, tmp_path):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import errors
+from edgetl_runtime import children, errors
 from edgetl_runtime.errors import EdgetlError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-WORKER = (sys.executable, "-m", "edgetl_runtime.bench.worker")
+WORKER = "edgetl_runtime.bench.worker"
 
 
 class LostWorkerError(Exception):
@@ -42,11 +41,13 @@ class Worker:
     def __init__(self, job: Mapping[str, Any], *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._late = False
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close; a pipe that nobody reads could fill up)
+        command, environment, job = children.command(WORKER), children.environment(), _absolute(job)
         spawned_ns = time.monotonic_ns()
         self._process = subprocess.Popen(
-            WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=children.FOLDER, env=environment,
+        )  # fmt: skip
+        self._errors = children.Tail(self._process.stderr)
         self._say(json.dumps({**job, "spawned_ns": spawned_ns}))
 
     def __enter__(self) -> Self:
@@ -85,14 +86,13 @@ class Worker:
     def close(self) -> None:
         """End the process, whatever it is doing."""
         self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 try:
                     pipe.close()
                 except BrokenPipeError:  # what it should have read is lost with it
                     continue
         self._process.wait()
-        self._errors.close()
 
     def _say(self, line: str) -> None:
         if self._process.stdin is not None:
@@ -130,9 +130,14 @@ class Worker:
             return LostWorkerError(f"the round gave no answer within {self._timeout_s:g} s")
         if code < 0:
             return LostWorkerError(f"the round was killed by {signal.Signals(-code).name}")
-        self._errors.seek(0)
-        words = self._errors.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+        words = self._errors.text().strip().splitlines() or ["nothing"]
         return EdgetlError("a round", "answered", f"exit {code}: {words[-1]:.200}", fix="report this")
+
+
+def _absolute(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job whose paths do not depend on the folder that the worker works in."""
+    paths = {name: str(Path(job[name]).absolute()) for name in ("bundle", "cache_dir") if job.get(name)}
+    return {**job, **paths, "images": [str(Path(path).absolute()) for path in job.get("images", ())]}
 
 
 def _rebuilt(answer: Mapping[str, Any]) -> EdgetlError:

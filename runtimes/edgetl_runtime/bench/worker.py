@@ -1,4 +1,4 @@
-"""One round in a process of its own: `python -m edgetl_runtime.bench.worker`, a job on stdin, one JSON line on stdout.
+"""One round in a process of its own, started by `processes`: a job on stdin, one JSON line on stdout.
 
 A round says `ready` when it is warm, and `timed` after each turn; before each turn, and before its end, it waits for a
 line `go`, with the ids of the processes that work beside it. The first decision comes before everything that only
@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgetl_runtime import children
 from edgetl_runtime.errors import EdgetlError, GoldenError
 from edgetl_runtime.schema import from_mapping
 
@@ -337,4 +338,5 @@ def file_sha256(path: str) -> str:
 
 
 if __name__ == "__main__":
+    sys.stdout = children.own_stdout()
     sys.exit(main())

@@ -62,7 +62,11 @@ FILES = (
     f"{_CPU}/cpu0/thermal_throttle/package_throttle_count",
 )
 _PACKAGES = ("nvidia-jetpack*", "libnvinfer[0-9]*", "libnvinfer-bin", "python3-libnvinfer", "cuda-cudart-[0-9]*")
-_PYTHON = """
+# `python -c` puts the working directory first on the path of imports
+_NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path)"
+_PYTHON = (
+    _NOT_FROM_HERE
+    + """
 import importlib.metadata as m, importlib.util as u, json, sys
 names = ("edgetl-runtime", "numpy", "opencv-python-headless", "onnxruntime", "openvino", "tensorrt", "cuda-bindings")
 found = {}
@@ -72,11 +76,15 @@ for name in names:
 print(json.dumps({"version": list(sys.version_info[:3]), "venv": sys.prefix != sys.base_prefix, "packages": found,
     "tensorrt": u.find_spec("tensorrt") is not None, "ensurepip": u.find_spec("ensurepip") is not None}))
 """
-_OPENVINO = """
+)
+_OPENVINO = (
+    _NOT_FROM_HERE
+    + """
 import json, openvino
 core = openvino.Core()
 print(json.dumps({d: core.get_property(d, "FULL_DEVICE_NAME") for d in core.available_devices}))
 """
+)
 _QUERY_GPU = "--query-gpu=name,driver_version,compute_cap,memory.total"
 # name → (limit in seconds, command); PYTHON is replaced by the interpreter that shall run the station
 COMMANDS: dict[str, tuple[int, tuple[str, ...]]] = {

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import proof
+from edgetl_runtime import children, proof
 from edgetl_runtime.errors import EdgetlError, InstallError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ MAX_LATENCY_S = 120.0  # of timed decisions; the rest of the self-test's time is
 FEW_ITERATIONS = 50
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG
 _POLL_S = 0.02
+_ANSWER_BYTES = 2**20
 _MB = 2**20
 
 
@@ -115,29 +116,27 @@ def run(bundle: Path, variant: str, cache: Path, limits: Limits) -> dict[str, An
         `passed`, `reason`, `breaches` of the contract, what of it is `unproven`, and the figures: `golden`,
         `latency_ms`, `memory_mb`.
     """
-    command = [sys.executable, "-m", "edgetl_runtime.install.selftest", str(bundle), variant, str(cache)]
-    command.append(json.dumps(dataclasses.asdict(limits)))
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    words = (str(bundle.absolute()), variant, str(cache.absolute()), json.dumps(dataclasses.asdict(limits)))
+    command = children.command("edgetl_runtime.install.selftest", *words, bytecode=False)
     start = time.monotonic()
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env=environment,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, cwd=children.FOLDER, env=children.environment(),
     ) as child:  # fmt: skip
+        answer, complaints = children.Tail(child.stdout, keep_bytes=_ANSWER_BYTES), children.Tail(child.stderr)
         try:
             killed = _watch(child, limits, start + limits.timeout_s)
-            out, words = child.communicate()
-        except BaseException:  # an interrupt: the child must not go on alone
+        finally:  # after its end, what it started; on an interrupt, the child itself must not go on alone
             _kill(child)
-            raise
-    found = _parse(out)
+    found = _parse(answer.text())
     if killed is not None or found is None:
-        tail = " ".join(words.split())[-200:]
+        tail = " ".join(complaints.text().split())[-200:]
         reason = killed or f"the self-test died with code {child.returncode}: {tail}"
         found = {"passed": False, "reason": reason, "breaches": []}
     return {**found, "variant": variant, "seconds": round(time.monotonic() - start, 3)}
 
 
-def _watch(child: subprocess.Popen[str], limits: Limits, deadline: float) -> str | None:
+def _watch(child: subprocess.Popen[bytes], limits: Limits, deadline: float) -> str | None:
     """Wait for the child; return why it was killed."""
     while child.poll() is None:
         if time.monotonic() > deadline:
@@ -151,7 +150,7 @@ def _watch(child: subprocess.Popen[str], limits: Limits, deadline: float) -> str
     return None
 
 
-def _kill(child: subprocess.Popen[str]) -> None:
+def _kill(child: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -177,6 +176,7 @@ def _parse(text: str) -> dict[str, Any] | None:
 def main(argv: Sequence[str]) -> int:
     """Be the child: prove, print one JSON object."""
     ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
+    answers = children.own_stdout()
     bundle, variant, cache, text = argv
     limits = Limits(**json.loads(text))
     # address space that is written to; threads' stacks and reserved arenas count, hence the factor
@@ -189,7 +189,8 @@ def main(argv: Sequence[str]) -> int:
         result = {"passed": False, "reason": error.sentence, "breaches": []}
     except MemoryError:
         result = {"passed": False, "reason": "it asked for more memory than there is", "breaches": []}
-    sys.stdout.write(json.dumps(result) + "\n")
+    answers.write(json.dumps(result) + "\n")
+    answers.flush()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The building process: `python -m edgetl_runtime.nvidia.child FOLDER`.
+"""The building process, which `process` starts with a folder.
 
 It reads `request.json`, `model.onnx` and `timing.cache` in the folder, writes `engine.plan` and `timing.cache` there
 and tells progress and result as lines of JSON. A vendor's library that crashes, hangs or eats memory takes only
@@ -10,13 +10,13 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import json
-import os
 import resource
 import signal
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from edgetl_runtime import children
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.nvidia import builder, library
 from edgetl_runtime.nvidia.request import BuildOptions, Refusal, Step
@@ -29,7 +29,7 @@ def main(folder: Path) -> int:
     """Build what the folder asks for; return the exit code."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody waits for it once the parent is gone
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answers = _own_stdout()
+    answers = children.own_stdout()
 
     def tell(mapping: dict[str, Any]) -> None:
         answers.write(json.dumps(mapping) + "\n")
@@ -45,13 +45,6 @@ def main(folder: Path) -> int:
     except OSError as error:  # most likely a full disk
         tell({"os_error": error.strerror or str(error), "errno": error.errno})
     return 0
-
-
-def _own_stdout() -> TextIO:
-    """Keep standard output for our lines: the vendor's libraries may print to it."""
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(kept, "w", encoding="utf-8")
 
 
 def _build(folder: Path, tell: Any) -> dict[str, Any]:  # noqa: ANN401  (a function of one mapping)

@@ -9,13 +9,12 @@ import os
 import selectors
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edgetl_runtime import probe
+from edgetl_runtime import children, probe
 from edgetl_runtime.errors import BackendError, BackendMissingError
 from edgetl_runtime.nvidia.request import BuildOptions, Built, Limits, Refusal, Step
 
@@ -62,7 +61,8 @@ def build(
         (work / "model.onnx").write_bytes(model)
         if timing:
             (work / "timing.cache").write_bytes(timing)
-        answer = _run([sys.executable, "-m", "edgetl_runtime.nvidia.child", str(work)], _Watch(limits, clock), progress)
+        command = children.command("edgetl_runtime.nvidia.child", str(work.absolute()))
+        answer = _run(command, _Watch(limits, clock), progress)
         return _built(answer, work)
     except OSError as error:
         raise disk_error(error, folder or Path(tempfile.gettempdir())) from error
@@ -109,22 +109,18 @@ def refuse(refusal: Refusal) -> NoReturn:
 
 def _run(command: Sequence[str], watch: _Watch, progress: Callable[[Step], None] | None) -> dict[str, Any]:
     """Run the child and return its last line; kill it when it breaks a limit."""
-    # the child sees what this process imports from, whatever the folder it was started in
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
-        ) as child,
-    ):
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=children.FOLDER, env=children.environment(),
+    ) as child:  # fmt: skip
+        errors = children.Tail(child.stderr)
         try:
             answer = _listen(child, watch, progress)
             child.wait(timeout=max(1.0, watch.limits.time_s))
         finally:
             child.kill()  # whatever stops us stops it; harmless after its end
         if answer is None:
-            errors.seek(0)
-            _died(child.returncode, errors.read()[-2000:].decode("utf-8", "replace"))
+            _died(child.returncode, errors.text())
         return answer
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetl_runtime import children
 from edgetl_runtime.errors import BackendError, BackendMissingError
 from edgetl_runtime.nvidia.builder import one_line
 from edgetl_runtime.nvidia.dialect import Dialect, dialect_of
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 PLACES = (Path("/usr/src/tensorrt/bin/trtexec"), Path("/usr/local/tensorrt/bin/trtexec"))
 BANNER_S = 30
-_BANNER = re.compile(r"TensorRT v(\d+)")
+_BANNER = re.compile(r"TensorRT v(\d{1,9})\b")
 
 
 def find(places: Sequence[Path] = PLACES) -> Path | None:
     """Return where `trtexec` is; None if nowhere."""
     named = shutil.which("trtexec")
-    return Path(named) if named else next((path for path in places if path.is_file()), None)
+    # a PATH with relative folders may name a program in the folder that the command was called from
+    return (
+        Path(named) if named and Path(named).is_absolute() else next((path for path in places if path.is_file()), None)
+    )
 
 
 def dialect(program: Path) -> Dialect:
@@ -37,7 +41,7 @@ def dialect(program: Path) -> Dialect:
         BackendMissingError: It does not say, or is of a release that is not supported.
     """
     try:
-        done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=BANNER_S, check=False)
+        done = _run([str(program), "--help"], BANNER_S)
         banner = _BANNER.search(done.stdout)
     except (OSError, subprocess.TimeoutExpired):
         banner = None
@@ -45,6 +49,13 @@ def dialect(program: Path) -> Dialect:
         got = "a program without TensorRT's banner"
         raise BackendMissingError(str(program), "trtexec", got, fix="sudo apt-get install --reinstall tensorrt")
     return dialect_of(None, "tensorrt", _version(int(banner[1])))
+
+
+def _run(words: list[str], limit_s: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=limit_s, check=False,
+        cwd=children.FOLDER, env=children.environment(),
+    )  # fmt: skip
 
 
 def _version(number: int) -> str:
@@ -101,11 +112,11 @@ def build(
     known = dialect(program)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=folder) as made:
-        work = Path(made)
+        work = Path(made).absolute()
         try:
             (work / "model.onnx").write_bytes(model)
             words = command(program, known, options, folder=work, shape=shape)
-            done = subprocess.run(words, capture_output=True, text=True, timeout=limits.time_s, check=False)
+            done = _run(words, limits.time_s)
             if done.returncode:
                 _refused(done.stdout + done.stderr, known)
             timing = work / "timing.cache"

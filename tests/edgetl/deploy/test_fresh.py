@@ -17,6 +17,11 @@ def test_verify_returns_what_the_runtime_found(tiny_bundle):
     assert 10 < result["memory_mb"] < 1000
 
 
+def test_nothing_is_imported_from_the_folder_that_deploy_is_called_in(tiny_bundle, planted_modules):
+    assert verify(tiny_bundle(), "--variant", "null-f32")["variants"][0]["ok"]
+    assert not planted_modules.exists()
+
+
 def test_verify_repeats_the_runtimes_sentence(tiny_bundle):
     path = tiny_bundle()
     path.write_bytes(path.read_bytes()[:-1])

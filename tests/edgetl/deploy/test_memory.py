@@ -41,6 +41,12 @@ def test_memory_is_measured_with_every_class_and_the_largest_file(tmp_path):
     assert {s.label for s in samples if s.path in chosen} == {0, 1}
 
 
+def test_nothing_is_imported_from_the_folder_that_deploy_is_called_in(tiny_onnx, blob_parts, planted_modules):
+    images = sorted((blob_parts / "good").iterdir())[:1]
+    assert memory_mb(candidate(tiny_onnx()), SPEC, images) > 0
+    assert not planted_modules.exists()
+
+
 def test_a_model_that_does_not_load_is_one_sentence(blob_parts):
     images = sorted((blob_parts / "good").iterdir())[:1]
     with pytest.raises(BackendError, match="onnxruntime-f32-t1 in a fresh process must be able to decide; got "):

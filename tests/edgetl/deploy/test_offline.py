@@ -11,7 +11,7 @@ import pytest
 
 from edgetl.deploy import offline
 from edgetl.deploy.signing import new_key, sign_bundle
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import InstallError, UsageError
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -30,6 +30,12 @@ def run(package):
     prefix = package.parent / "prefix"
     done = subprocess.run(["sh", package / "install.sh", prefix], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_pip_is_not_taken_from_the_folder_that_deliver_is_called_in(planted_modules, tmp_path):
+    with pytest.raises(InstallError, match="the wheels of the device must be available"):
+        offline._pip(["download", "--no-index", "--dest", str(tmp_path), "edgetl-runtime[nothing]==99"])
+    assert not planted_modules.exists()
 
 
 def test_write_package_lists_every_file_and_refuses_what_exists(package, tiny_bundle):

@@ -14,6 +14,11 @@ def test_doctor_examines_this_machine(run):
     assert {"board", "cpu", "disk", "memory", "python"} <= {finding["topic"] for finding in result["findings"]}
 
 
+def test_doctor_imports_nothing_from_the_folder_that_it_is_called_in(run, planted_modules):
+    assert run("doctor")[1]["facts"]["kernel"]
+    assert not planted_modules.exists()
+
+
 def test_doctor_exits_4_when_the_power_mode_is_lower_than_the_contract_assumes(run):
     code, result = run("doctor", "--recorded", str(TREES / "orin-nano-jp6.txt"), "--power-mode", "25W")
     assert (code, result["worst"]) == (4, "fail")

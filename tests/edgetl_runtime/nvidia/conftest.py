@@ -64,7 +64,8 @@ def on_stub(stub_folder, shared):
         environment = os.environ | {
             "LD_LIBRARY_PATH": str(stub_folder),
             "PYTHONPATH": os.pathsep.join([str(HERE / "fake"), *filter(None, sys.path)]),
-            **{name: str(value) for name, value in settings.items()},
+            # under a name that reaches the processes which the script starts
+            **{f"CUDA_{name}": str(value) for name, value in settings.items()},
         }
         command = [sys.executable, "-W", "error", "-c", PRELUDE + script, str(model), str(cache)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -25,7 +25,8 @@ static char trace[4096];
 static __thread void *current; /* the context of a thread, as the driver keeps it */
 
 static int setting(const char *name, int otherwise) {
-    const char *words = getenv(name);
+    char full[64] = "CUDA_";
+    const char *words = getenv(strncat(full, name, sizeof full - 6));
     return words ? atoi(words) : otherwise;
 }
 

@@ -50,6 +50,16 @@ def test_the_engine_is_built_with_the_options_of_the_release(program, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["trtexec"]
 
 
+def test_a_program_in_the_folder_of_the_call_is_not_found(program, tmp_path, monkeypatch):
+    program()
+    monkeypatch.chdir(tmp_path)
+    for path in (".", ":/nowhere", tmp_path.name):
+        monkeypatch.setenv("PATH", path)
+        assert trtexec.find(()) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert trtexec.find(()) == tmp_path / "trtexec"
+
+
 def test_eleven_needs_no_flag_for_strong_typing(program, tmp_path):
     assert b"--stronglyTyped" not in build(program(banner="110401"), tmp_path).plan
 

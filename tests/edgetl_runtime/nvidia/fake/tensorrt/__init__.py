@@ -1,8 +1,8 @@
 """A stand-in for TensorRT on machines without a GPU: it parses nothing but shapes and runs one kernel of the stub.
 
-FAKE_TENSORRT names the release; what 11.0 removed is not there from then on, and each release insists on its own way of
-asking for strong typing. The names are compared with the real bindings of both releases in tests/environments. With
-FAKE_HANGS a build never ends by itself: what is done to it meanwhile is certain to come before its end.
+CUDA_FAKE_TENSORRT names the release; what 11.0 removed is not there from then on, and each release insists on its own
+way of asking for strong typing. The names are compared with the real bindings of both releases in tests/environments.
+With CUDA_FAKE_HANGS a build never ends by itself: what is done to it meanwhile is certain to come before its end.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import numpy as np
 
 from edgetl_runtime import onnx_walk
 
-__version__ = os.environ.get("FAKE_TENSORRT", "10.3.0")
+__version__ = os.environ.get("CUDA_FAKE_TENSORRT", "10.3.0")
 ELEVEN = int(__version__.split(".")[0]) >= 11
 CALLS = []
 
@@ -117,7 +117,7 @@ class OnnxParser:
         facts = onnx_walk.check(model, name="the model")
         self.network.image = tuple(s if isinstance(s, int) else -1 for s in facts.inputs["image"])
         self.network.classes = facts.outputs["logits"][1]
-        self.num_errors = int("FAKE_REFUSES" in os.environ)
+        self.num_errors = int("CUDA_FAKE_REFUSES" in os.environ)
         return not self.num_errors
 
     def get_error(self, place):
@@ -186,7 +186,7 @@ class Builder:
     def build_serialized_network(self, network, config):
         monitor = config.progress_monitor
         monitor.phase_start("Building", None, 2)
-        while "FAKE_HANGS" in os.environ:
+        while "CUDA_FAKE_HANGS" in os.environ:
             signal.pause()
         monitor.step_complete("Building", 0)
         monitor.phase_finish("Building")
@@ -235,7 +235,7 @@ class ICudaEngine:
         return [tuple(self.plan["image"])] * 3
 
     def create_execution_context(self):
-        return None if "FAKE_FULL" in os.environ else IExecutionContext(self.plan)
+        return None if "CUDA_FAKE_FULL" in os.environ else IExecutionContext(self.plan)
 
 
 class Runtime:
