@@ -120,6 +120,7 @@ class Bundle:
             )
         self.manifest = manifests.parse(data)
         self._entries = {entry.name: entry for entry in self.manifest.files}
+        self._models = {variant.files["model"] for variant in self.manifest.variants}
         self._check_against_manifest()
         if signed is not None:
             self._check_against_signature(signed)
@@ -137,6 +138,8 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """Return a member's bytes after comparing their SHA-256; an ONNX model is walked besides.
 
+        What a variant calls its model is one, whatever its name; and so is what is called `.onnx`.
+
         Raises:
             BundleError: There is no such member, or it is damaged, altered or hostile.
         """
@@ -146,7 +149,7 @@ class Bundle:
         data = self._raw(self._members[name])
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             self._refuse(f"member '{name}'", "as its SHA-256 in the manifest says", "other bytes")
-        if name.lower().endswith(".onnx"):
+        if name.lower().endswith(".onnx") or (name in self._models and onnx_walk.model_format(data) == "onnx"):
             onnx_walk.check(data, name=f"model '{name}'")
         return data
 
@@ -224,11 +227,11 @@ class Bundle:
         listed = [manifests.MANIFEST_NAME, manifests.SIGNATURE_NAME, *(entry.name for entry in self.manifest.files)]
         found = list(self._members)
         if listed != found:
-            difference = next(
-                (f"'{f}' where '{n}' is listed" for n, f in zip(listed, found, strict=False) if n != f), None
-            )
-            got = difference or f"{len(found)} members where {len(listed)} are listed"
+            apart = [f"'{f}' where '{n}' is listed" for n, f in zip(listed, found, strict=False) if n != f]
+            got = apart[0] if apart else f"{len(found)} members where {len(listed)} are listed"
             self._refuse("the members", "those of the manifest, in its order", got)
+        if not self.manifest.files:
+            self._refuse("the members", "all that the manifest names", "none")
         for entry in self.manifest.files:
             if self._members[entry.name].size != entry.size:
                 got = f"{self._members[entry.name].size} bytes"

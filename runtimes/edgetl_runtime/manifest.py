@@ -296,11 +296,11 @@ def check(manifest: Manifest) -> None:
             f"{golden.count}, one for each golden image",
             str(len(variant.golden_decisions)),
         )
+        _must("model" in variant.files, f"files of {variant.id}", "with a model", str(list(variant.files)))
     if not names:  # a manifest on its way to the writer
         return
     referenced = [golden.tensors, *golden.images]
     for variant in manifest.variants:
-        _must("model" in variant.files, f"files of {variant.id}", "with a model", str(list(variant.files)))
         referenced += [variant.golden, *variant.files.values()]
     missing = [name for name in referenced if name not in set(names)]
     _must(not missing, "files", "all that the manifest names", f"none called '{missing[0] if missing else ''}'")

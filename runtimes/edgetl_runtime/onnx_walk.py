@@ -106,6 +106,19 @@ def check(data: bytes, *, name: str) -> ModelFacts:
     return walk.facts()
 
 
+def model_format(data: bytes) -> str:
+    """Return which of the formats that backends name a model is in, judged by its bytes alone.
+
+    Returns:
+        `json` where the bytes begin as a JSON object, which no ONNX model does; else `onnx`.
+
+    Example:
+        >>> model_format(b'{"classes": 2}'), model_format(b"")
+        ('json', 'onnx')
+    """
+    return "json" if data[:1] == b"{" else "onnx"
+
+
 class _Walk:
     """One walk: the buffer, what is counted, what was learnt."""
 

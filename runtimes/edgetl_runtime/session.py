@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgetl_runtime import backends, preprocess
+from edgetl_runtime import backends, onnx_walk, preprocess
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import BackendMissingError, BundleError, UsageError
@@ -172,13 +172,26 @@ def load(bundle: Bundle, variant: VariantManifest, *, cache_dir: Path | None = N
         BackendError: The backend refuses the model.
     """
     backend = backends.get(variant.backend)
-    member = variant.files["model"]
-    if member.rpartition(".")[2] not in backend.info.formats:  # a graph is walked because it is called .onnx
-        must = "one of " + ", ".join(f".{name}" for name in backend.info.formats)
-        raise BundleError(f"the model of variant {variant.id}", must, f"'{member}'", fix="export the bundle again")
     options = load_options(variant)
-    adopted = _adopted(bundle, variant, backend)
-    return backend.load(adopted or backend.compile(bundle.read(member), options, cache_dir), options)
+    artifact = _adopted(bundle, variant, backend)
+    if artifact is None:
+        artifact = backend.compile(model_of(bundle, variant), options, cache_dir)
+    return backend.load(artifact, options)
+
+
+def model_of(bundle: Bundle, variant: VariantManifest) -> bytes:
+    """Return the model of a variant for its backend: the only way by which one may reach a vendor's library.
+
+    Raises:
+        BundleError: It is damaged or hostile, or in a format that the backend does not read.
+    """
+    formats = backends.get(variant.backend).info.formats
+    data = bundle.read(variant.files["model"])
+    found = onnx_walk.model_format(data)
+    if found not in formats:
+        what, must = f"the model of variant {variant.id}", f"a model in {' or '.join(formats)}"
+        raise BundleError(what, must, f"one in {found}", fix="export the bundle again")
+    return data
 
 
 def _adopted(bundle: Bundle, variant: VariantManifest, backend: Backend) -> Artifact | None:

@@ -323,6 +323,13 @@ def test_open_bundle_refuses_what_is_not_a_regular_file(tmp_path: Path) -> None:
             bundle.open_bundle(path)
 
 
+def test_open_bundle_refuses_a_bundle_of_nothing(members: list[Raw], refused: Callable[[bytes, str], None]) -> None:
+    refused(
+        raw_zip(with_manifest(members[:2], files=[])),
+        "the members of bundle .* must be all that the manifest names; got none",
+    )
+
+
 def test_read_walks_onnx_members(
     members: list[Raw], tiny_onnx: Callable[..., bytes], refused: Callable[[bytes, str], None]
 ) -> None:

@@ -8,15 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 import edgetl_runtime
 from edgetl.deploy.bundle_writer import write_bundle
-from edgetl_runtime import backends, preprocess, probe, session
+from edgetl_runtime import backends, onnx_walk, preprocess, probe, session
 from edgetl_runtime.backends.base import Artifact
 from edgetl_runtime.errors import BackendMissingError, BundleError, ImageError, ShapeError, UsageError
 from edgetl_runtime.manifest import Requires
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgetl_runtime.manifest import Manifest
 
+    Run = Callable[..., tuple[int, dict[str, Any]]]
     Parts = Callable[[], tuple[Manifest, dict[str, bytes]]]
 
 
@@ -191,7 +193,7 @@ def test_load_refuses_a_model_whose_format_the_backend_does_not_read(path: Path)
         variant = dataclasses.replace(
             opened.manifest.variant("onnxruntime-f32"), files={"model": "models/null/model.json"}
         )
-        with pytest.raises(BundleError, match=r"one of \.onnx"):
+        with pytest.raises(BundleError, match="must be a model in onnx; got one in json"):
             session.load(opened.bundle, variant)
 
 
@@ -201,6 +203,59 @@ def test_load_options_always_say_the_precision(path: Path) -> None:
     assert session.load_options(variant).precision == "f32"
     assert session.load_options(dataclasses.replace(variant, precision="int8")).precision == "f32"
     assert session.load_options(dataclasses.replace(variant, precision="bf16")).precision == "bf16"
+
+
+@pytest.fixture
+def outward_model(
+    tiny_parts: Parts, tiny_onnx: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], Path]:
+    """Write a bundle whose model has its weights in the folder that commands are called in."""
+    model = onnx.load_from_string(tiny_onnx())
+    weights = model.graph.initializer[2]
+    (tmp_path / "weights.data").write_bytes(weights.raw_data)
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.data")
+    monkeypatch.chdir(tmp_path)
+
+    def write(backend: str, member: str) -> Path:
+        fields, members = tiny_parts()
+        variant = dataclasses.replace(fields.variant(f"{backend}-f32"), files={"model": member})
+        fields = dataclasses.replace(fields, variants=(variant,), chosen=variant.id)
+        with monkeypatch.context() as careless:
+            careless.setattr(onnx_walk, "check", lambda *_, **__: None)
+            write_bundle(tmp_path / "x.edgetl", fields, {**members, member: model.SerializeToString()})
+        (tmp_path / "part.png").write_bytes(members["golden/000.png"])
+        return tmp_path / "x.edgetl"
+
+    return write
+
+
+@pytest.mark.parametrize("member", ["onnx", "model.ONNX", "model.onnx.", "models/x/onnx", "weights.bin", "model.json"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "null"])
+def test_what_a_variant_calls_its_model_is_walked_whatever_its_name(
+    backend: str, member: str, outward_model: Callable[[str, str], Path], run: Run
+) -> None:
+    bundle = str(outward_model(backend, member))
+    words = f"model '{member}' must be without external data; got some in TensorProto."
+    for command in (["predict", bundle, "part.png"], ["verify", bundle], ["build", bundle], ["unpack", bundle, "out"]):
+        code, found = run(*command)
+        assert (code, found["error"]["message"]) == (1, words), command
+
+
+def test_a_model_is_what_its_bytes_are(tiny_parts: Parts, tmp_path: Path, run: Run) -> None:
+    """One member for two backends: JSON is a model for the one that reads it, and never reaches another's library."""
+    fields, members = tiny_parts()
+    shared = tuple(dataclasses.replace(v, files={"model": "onnx"}) for v in fields.variants)
+    bundle, image = tmp_path / "x.edgetl", tmp_path / "part.png"
+    write_bundle(bundle, dataclasses.replace(fields, variants=shared), {**members, "onnx": b'{"classes": 2}'})
+    image.write_bytes(members["golden/000.png"])
+    assert run("predict", str(bundle), str(image), "--backend", "null")[0] == 0
+    for backend in ("onnxruntime", "openvino"):
+        for command in (["predict", str(bundle), str(image), "--backend", backend], ["build", str(bundle)]):
+            code, found = run(*command)
+            assert (code, found["error"]["type"]) == (1, "BundleError")
+            assert "-f32 must be a model in onnx; got one in json." in found["error"]["message"]
 
 
 def test_an_embedded_engine_is_loaded_only_from_a_verified_bundle(

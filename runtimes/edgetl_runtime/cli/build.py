@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 engines[variant.id] = {"skipped": reason}
                 continue
             made = backends.get(variant.backend).prepare(
-                bundle.read(variant.files["model"]),
+                session.model_of(bundle, variant),
                 session.load_options(variant),
                 args.cache_dir,
                 force=args.force,
