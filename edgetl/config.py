@@ -116,8 +116,8 @@ def _read_section(file: Path, section: str, *, must_be_there: bool) -> dict[str,
         raise UsageError(
             f"configuration {file}", "a readable file", error.strerror or "an error", fix="check the path"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"configuration {file}", "valid TOML", str(error), fix="correct the file") from error
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or numbers of thousands of digits
+        raise UsageError(f"configuration {file}", "valid TOML", f"{error!s:.200}", fix="correct the file") from error
     for key in content:
         if key not in SECTIONS:
             got = "an unknown one"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import re
 import stat
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from edgetl_runtime import __version__, onnx_walk, signature
 from edgetl_runtime import manifest as manifests
 from edgetl_runtime.errors import BundleError, OutdatedError, SignatureError
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -211,17 +211,12 @@ class Bundle:
 
     def _read_signatures(self) -> tuple[Any, ...]:
         data = self._raw(self._members[manifests.SIGNATURE_NAME])
-        try:
-            mapping = json.loads(data)
-        except (ValueError, RecursionError):
-            mapping = None
-        if (
-            not isinstance(mapping, dict)
-            or set(mapping) != {"signatures"}
-            or not isinstance(mapping["signatures"], list)
-        ):
+        where = f"{manifests.SIGNATURE_NAME} of bundle {self.path}"
+        mapping = from_json(data, where=where, error=BundleError, fix="copy the bundle again")
+        found = mapping.get("signatures") if isinstance(mapping, dict) and len(mapping) == 1 else None
+        if not isinstance(found, list):
             self._refuse(manifests.SIGNATURE_NAME, 'a JSON object {"signatures": [ … ]}', f"{data[:40]!r}")
-        return tuple(mapping["signatures"])
+        return tuple(found)
 
     def _check_against_manifest(self) -> None:
         listed = [manifests.MANIFEST_NAME, manifests.SIGNATURE_NAME, *(entry.name for entry in self.manifest.files)]

@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def _printable(words: str) -> str:
+def printable(words: str) -> str:
     """Escape what a terminal would obey or could not show; file names may hold anything but NUL."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in words)
 
@@ -45,10 +45,10 @@ class EdgetlError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, must: str, got: str, *, fix: str) -> None:
-        self.what, self.must, self.got = (_printable(word) for word in (what, must, got))
+        self.what, self.must, self.got = (printable(word) for word in (what, must, got))
         self.sentence = f"{self.what} must be {self.must}; got {self.got}."
-        self.fix = fix
-        super().__init__(f"{self.sentence}\nTry: {fix}")
+        self.fix = printable(fix)
+        super().__init__(f"{self.sentence}\nTry: {self.fix}")
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the error as the `error` object of `--json`."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl_runtime import __version__
 from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.schema import from_mapping, nearest, to_mapping
+from edgetl_runtime.schema import from_json, from_mapping, nearest, to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, Verdict, check_temperature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "signature.json"
 UNSIGNED = b'{"signatures": []}\n'
+
+_VERSION_DIGITS = 9
+_NUMBER = rf"[0-9]{{1,{_VERSION_DIGITS}}}"
+_VERSION = re.compile(rf"{_NUMBER}(\.{_NUMBER}){{0,7}}(([a-z+-]|\.[a-z])[a-z0-9.+-]{{0,40}})?")
+# what a terminal obeys, what breaks a line, and what turns the direction of writing
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 Precision = Literal["f32", "bf16", "f16", "int8"]
 
@@ -235,12 +244,7 @@ def parse(data: bytes) -> Manifest:
         BundleError: It is not JSON, has unknown, missing, twin or wrong keys, is from a newer edgetl, or contradicts
             itself.
     """
-    try:
-        mapping = json.loads(data, object_pairs_hook=_without_twins, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(MANIFEST_NAME, "JSON in UTF-8", f"{error!s:.80}", fix="copy the bundle again") from error
+    mapping = from_json(data, where=MANIFEST_NAME, error=BundleError, fix="copy the bundle again")
     if isinstance(mapping, dict):
         _check_version(mapping.get("schema_version"))
     try:
@@ -265,6 +269,10 @@ def check(manifest: Manifest) -> None:
     Raises:
         BundleError: Names which field, and why.
     """
+    for what, name in _names(manifest):
+        _must(not _CONTROL.search(name), what, "without control characters", repr(name))
+    for what, version in _versions(manifest):
+        _must(bool(_VERSION.fullmatch(version)), what, "a version such as 0.1.0", f"'{version:.40}'")
     ids = [v.id for v in manifest.variants]
     names = [f.name for f in manifest.files]
     _must(len(manifest.classes) >= 2, "classes", "at least two", str(len(manifest.classes)))
@@ -306,6 +314,22 @@ def check(manifest: Manifest) -> None:
     _must(not missing, "files", "all that the manifest names", f"none called '{missing[0] if missing else ''}'")
 
 
+def _names(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield what people read on a terminal or in a log, with the name of its field."""
+    yield "line", manifest.line
+    yield from (("classes", name) for name in manifest.classes)
+    for variant in manifest.variants:
+        yield from (("id of a variant", variant.id), ("backend of a variant", variant.backend))
+
+
+def _versions(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield what is compared as a version, with the name of its field."""
+    yield "min_runtime", manifest.min_runtime
+    for variant in manifest.variants:
+        if variant.requires.min_version is not None:
+            yield f"min_version of {variant.id}", variant.requires.min_version
+
+
 def _must(holds: bool, what: str, must: str, got: str) -> None:  # noqa: FBT001  (reads as a sentence at the call)
     if not holds:
         raise BundleError(f"{what} in {MANIFEST_NAME}", must, got, fix="export the bundle again")
@@ -317,22 +341,12 @@ def _check_version(version: object) -> None:
         raise OutdatedError(f"schema_version in {MANIFEST_NAME}", f"at most {SCHEMA_VERSION}", str(version), fix=fix)
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) != len(pairs):
-        raise BundleError(MANIFEST_NAME, "without twin keys", "one key twice", fix="copy the bundle again")
-    return mapping
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BundleError(f"numbers in {MANIFEST_NAME}", "finite", name, fix="export the bundle again")
-
-
 def version_tuple(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version for comparison.
+    """Return the leading numbers of a version for comparison; of absurdly long ones the first digits.
 
     Example:
         >>> version_tuple("2026.4.1rc2") >= version_tuple("2025.4")
         True
     """
-    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[^\d.]", version, maxsplit=1)[0]))
+    leading = re.split(r"[^0-9.]", version, maxsplit=1)[0]
+    return tuple(int(part[:_VERSION_DIGITS]) for part in leading.split(".") if part)

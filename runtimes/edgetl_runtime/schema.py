@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import json
 import math
 import types
 import typing
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union
 from edgetl_runtime.errors import EdgetlError, UsageError
 
 T = TypeVar("T")
+MAX_JSON_DEPTH = 64  # what reads a value walks it recursively
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -32,6 +34,78 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     if close:
         return " or ".join(f"'{c}'" for c in close) + f" instead of '{name}'"
     return "one of " + ", ".join(options)
+
+
+class _JsonFault(ValueError):  # noqa: N818  (never leaves this module)
+    """What strict JSON must be, and what was found."""
+
+
+def from_json(data: bytes, *, where: str, error: type[EdgetlError] = UsageError, fix: str) -> Any:  # noqa: ANN401  (JSON)
+    """Read JSON as one reader cannot understand it otherwise than another.
+
+    UTF-8, no key twice, numbers that a double or a signed word of 64 bits holds, at most 64 levels deep.
+
+    Args:
+        data: The text's bytes.
+        where: Names the source in errors.
+        error: The class of the error raised.
+        fix: What to try.
+
+    Raises:
+        EdgetlError: Of class `error`.
+
+    Example:
+        >>> from_json(b'{"a": [1, 2.5]}', where="here", fix="")
+        {'a': [1, 2.5]}
+    """
+    try:
+        text = data.decode()
+        value = json.loads(
+            text, object_pairs_hook=_without_twins, parse_constant=_constant, parse_float=_float, parse_int=_integer
+        )
+        _check_depth(value)
+        if "\\u" in text:  # half a surrogate pair can only be written so, and never be printed or stored
+            json.dumps(value, ensure_ascii=False).encode()
+    except _JsonFault as fault:
+        must, got = fault.args
+        raise error(where, must, got, fix=fix) from fault
+    except (ValueError, RecursionError) as fault:
+        raise error(where, "JSON in UTF-8", f"{fault!s:.80}", fix=fix) from fault
+    return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise _JsonFault("without twin keys", "one key twice")
+    return mapping
+
+
+def _constant(name: str) -> typing.NoReturn:
+    raise _JsonFault("of finite numbers", name)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _JsonFault("of finite numbers", f"{digits:.40}")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:  # Python itself refuses to read thousands of digits
+        raise _JsonFault("of whole numbers of at most 64 bits", f"one of {len(digits)} digits")
+    return int(digits)
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        inside = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list))]
+        level = [item for items in inside for item in items]
+        if not level:
+            return
+    raise _JsonFault(f"nested at most {MAX_JSON_DEPTH} levels deep", "more")
 
 
 def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[EdgetlError] = UsageError) -> T:
@@ -54,7 +128,7 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Edget
         Size(width_px=224)
     """
     if not isinstance(mapping, Mapping):
-        raise error(where, "a table of keys and values", f"{mapping!r:.80}", fix=f"write {where} as a table")
+        raise error(where, "a table of keys and values", _words(mapping), fix=f"write {where} as a table")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in mapping:
         if key not in fields:
@@ -89,6 +163,14 @@ def to_mapping(value: Any) -> Any:  # noqa: ANN401  (the inverse of from_mapping
     return value
 
 
+def _words(value: object) -> str:
+    """Return a value as an error shows it."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+
+
 def _convert(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
     origin = typing.get_origin(hint)
     args = typing.get_args(hint)
@@ -104,8 +186,8 @@ def _convert(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any
         raise error(
             where,
             "one of " + ", ".join(map(repr, args)),
-            f"{value!r:.80}",
-            fix=nearest(str(value), map(str, args)),
+            _words(value),
+            fix=nearest(value if isinstance(value, str) else _words(value), map(str, args)),
         )
     if origin in (tuple, list):
         return _convert_sequence(origin, args, value, where, error)
@@ -127,7 +209,7 @@ def _convert_union(options: list[Any], value: Any, where: str, error: type[Edget
 
 def _convert_sequence(origin: Any, args: tuple[Any, ...], value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
     if not isinstance(value, (list, tuple)):
-        raise error(where, "a list", f"{value!r:.80}", fix=f"write {where} as [ … ]")
+        raise error(where, "a list", _words(value), fix=f"write {where} as [ … ]")
     if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
         if len(value) != len(args):
             raise error(where, f"a list of {len(args)} values", f"{len(value)}", fix=f"give {len(args)} values")
@@ -137,7 +219,7 @@ def _convert_sequence(origin: Any, args: tuple[Any, ...], value: Any, where: str
 
 def _convert_dict(args: tuple[Any, ...], value: Any, where: str, error: type[EdgetlError]) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(value, Mapping):
-        raise error(where, "a table of keys and values", f"{value!r:.80}", fix=f"write {where} as a table")
+        raise error(where, "a table of keys and values", _words(value), fix=f"write {where} as a table")
     item = args[1] if args else Any
     return {str(k): _convert(item, v, f"{where}.{k}", error) for k, v in value.items()}
 
@@ -152,8 +234,8 @@ def _finite(value: int | float) -> bool:
 def _convert_scalar(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not _finite(value):  # Python's JSON reader lets NaN and Infinity pass
-            raise error(where, "a finite number", f"{value!r:.80}", fix=f"give {where} as a number")
+            raise error(where, "a finite number", _words(value), fix=f"give {where} as a number")
         return float(value)
     if isinstance(value, bool) is (hint is bool) and isinstance(value, hint):
         return value
-    raise error(where, f"of type {hint.__name__}", f"{value!r:.80}", fix=f"give {where} as {hint.__name__}")
+    raise error(where, f"of type {hint.__name__}", _words(value), fix=f"give {where} as {hint.__name__}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from edgetl_runtime.errors import BundleError, UsageError
-from edgetl_runtime.schema import from_mapping, nearest, to_mapping
+from edgetl_runtime.schema import from_json, from_mapping, nearest, to_mapping
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,12 @@ def test_from_mapping_refuses_and_says_where(key, bad, message):
         from_mapping(Everything, {**FULL, key: bad}, where="here", error=BundleError)
 
 
+@pytest.mark.parametrize("key", ["number", "word", "kind", "size", "names"])
+def test_from_mapping_names_a_number_that_python_does_not_write(key):
+    with pytest.raises(BundleError, match=rf"here: {key} must be .*; got a number of thousands of digits"):
+        from_mapping(Everything, {**FULL, key: 10**5000}, where="here", error=BundleError)
+
+
 @pytest.mark.parametrize("mapping", [None, [], "x", 1])
 def test_from_mapping_refuses_what_is_not_a_table(mapping):
     with pytest.raises(UsageError, match="here must be a table of keys and values"):
@@ -120,3 +126,32 @@ def test_from_mapping_names_the_nearest_key():
 def test_nearest_lists_everything_when_nothing_is_near():
     assert nearest("zzz", ["seed", "preset"]) == "one of preset, seed"
     assert nearest("sed", ["seed", "preset"]) == "'seed' instead of 'sed'"
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, -9223372036854775808, 9223372036854775807]", '{"a": 1e308}', '"\\ud834\\udd1e ü"', "null"]
+)
+def test_from_json_reads_what_json_reads(text):
+    assert from_json(text.encode(), where="here", fix="x") == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "here must be JSON in UTF-8"),
+        (b"\xff", "here must be JSON in UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "here must be JSON in UTF-8"),
+        (b'{"a": 1, "b": {"c": 1, "c": 1}}', "here must be without twin keys; got one key twice"),
+        (b"[NaN]", "here must be of finite numbers; got NaN"),
+        (b"[-1e999]", "here must be of finite numbers; got -1e999"),
+        (b"[9223372036854775808]", "here must be of whole numbers of at most 64 bits; got one of 19 digits"),
+        (b"[" + b"9" * 10**5 + b"]", "here must be of whole numbers of at most 64 bits; got one of 100000 digits"),
+        (b"[" * 65 + b"]" * 65, "here must be nested at most 64 levels deep; got more"),
+        (b"[" * 10**5, "here must be JSON in UTF-8"),
+        (b'["\\ud834"]', "here must be JSON in UTF-8"),
+        (b'{"\\udcff": 1}', "here must be JSON in UTF-8"),
+    ],
+)
+def test_from_json_refuses_what_readers_may_understand_differently(data, words):
+    with pytest.raises(BundleError, match=words):
+        from_json(data, where="here", error=BundleError, fix="x")

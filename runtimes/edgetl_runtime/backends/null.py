@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from edgetl_runtime.backends import base
 from edgetl_runtime.errors import BackendError
-from edgetl_runtime.schema import from_mapping
+from edgetl_runtime.schema import from_json, from_mapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,8 +87,5 @@ class Backend(base.Backend):
         return NullSession(NullModel(classes=shape[1]))
 
     def _from_json(self, data: bytes) -> NullModel:
-        try:
-            mapping = json.loads(data)
-        except ValueError as error:
-            raise BackendError("the model of null", "JSON", f"{error!s:.80}", fix="export it again") from error
+        mapping = from_json(data, where="the model of null", error=BackendError, fix="export it again")
         return from_mapping(NullModel, mapping, where="the model of null", error=BackendError)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgetl_runtime.bench.conditions import environment
 from edgetl_runtime.errors import UsageError
-from edgetl_runtime.schema import from_mapping, to_mapping
+from edgetl_runtime.schema import from_json, from_mapping, to_mapping
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,10 @@ def read() -> Floors:
     """Return the floors of this machine as it is now; all unknown if it was never measured."""
     path = _path()
     try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         return Floors()
-    except ValueError as error:
-        raise UsageError(f"{path}", "JSON", f"{error!s:.80}", fix="edgetl compare A.edgetl --aa --force") from error
+    mapping = from_json(data, where=f"{path}", fix="edgetl compare A.edgetl --aa --force")
     return from_mapping(Floors, mapping, where=path.name)
 
 

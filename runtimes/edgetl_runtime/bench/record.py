@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.measure import percentile
-from edgetl_runtime.schema import from_mapping, to_mapping
+from edgetl_runtime.schema import from_json, from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,11 +203,12 @@ def read_record(path: Path) -> Record:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = _unpacked(data)
-        mapping = json.loads(data)
+        mapping = from_json(data, where="", fix="")
     except OSError as error:
         raise UsageError(f"record {path}", "a readable file", error.strerror or str(error), fix=fix) from error
-    except (ValueError, EOFError, zlib.error, RecursionError) as error:
-        raise UsageError(f"record {path}", "JSON, plain or gzip", f"{error!s:.80}", fix=fix) from error
+    except (ValueError, EOFError, zlib.error) as error:
+        got = error.got if isinstance(error, UsageError) else f"{error!s:.80}"
+        raise UsageError(f"record {path}", "JSON, plain or gzip", got, fix=fix) from error
     if not isinstance(mapping, dict) or mapping.get("schema") != "edgetl.bench/1":
         raise UsageError(f"record {path}", "of schema edgetl.bench/1", "another file", fix=fix)
     return from_mapping(Record, mapping, where=path.name)

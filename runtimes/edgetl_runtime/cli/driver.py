@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
-from edgetl_runtime.errors import EdgetlError, UsageError
+from edgetl_runtime.errors import EdgetlError, UsageError, printable
 from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _dispatch(prog: str, table: CommandTable, arguments: list[str], version: str
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     args = parser.parse_args(arguments[1:])
     result = command.run(args)
-    _write(to_json(result) if args.json else command.show(result))
+    _write(to_json(result) if args.json else _shown(command.show(result)))
     return int(result.get("exit", 0))
 
 
@@ -134,18 +134,42 @@ def _help(prog: str, table: CommandTable) -> str:
     return "\n".join(lines)
 
 
+def _shown(text: str) -> str:
+    """Escape, line by line, what a terminal would obey: names in a bundle and of files are others' words."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def _write(text: str) -> None:
     try:
-        sys.stdout.write(text + "\n" if text else "")
+        sys.stdout.write(_writable(text, sys.stdout.encoding or "utf-8") + "\n" if text else "")
         sys.stdout.flush()
     except OSError as error:
         _drop_stdout()
         raise _OutputLostError(error) from error
 
 
+def _writable(text: str, encoding: str) -> str:
+    """Escape, as JSON does, what standard output cannot hold: other alphabets than its own, names that are no text."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(c if _fits(c, encoding) else json.dumps(c)[1:-1] for c in text)
+    return text
+
+
+def _fits(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_json(result: Mapping[str, Any]) -> str:
     """Return `result` as one line of valid JSON: NaN and infinity become null, numpy scalars numbers, paths strings."""
-    return json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)
+    # JSON itself leaves some characters alone that a terminal obeys
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (any result)
@@ -184,9 +208,13 @@ def _drop_stdout() -> None:
 
 
 def _error_mapping(error: BaseException) -> dict[str, Any]:
-    name = type(error).__name__
     if isinstance(error, EdgetlError):
         return error.to_mapping()
+    return {key: printable(words) for key, words in _unforeseen(error).items()}
+
+
+def _unforeseen(error: BaseException) -> dict[str, str]:
+    name = type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         return {
             "type": name,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.install.options import add_root, clean_stop, device_of, summary, words
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+
+MAX_PERMIT_BYTES = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,9 +59,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _permit(path: Path) -> Any:  # noqa: ANN401  (checked by the installer)
     try:
-        return json.loads(path.read_bytes()[: 2**20])
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--permit {path}", "a JSON file", f"{error!s:.80}", fix="edgetl keys permit") from error
+        with path.open("rb") as file:
+            data = file.read(MAX_PERMIT_BYTES)
+    except OSError as error:
+        words = error.strerror or "unreadable"
+        raise UsageError(f"--permit {path}", "a readable file", words, fix="edgetl keys permit") from error
+    return from_json(data, where=f"--permit {path}", fix="edgetl keys permit")
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ import dataclasses
 import datetime as dt
 import errno
 import getpass
-import json
 import logging
 import os
 import pwd
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import locks
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, InstallError, OutdatedError
+from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, InstallError, OutdatedError, printable
 from edgetl_runtime.install.disk import Disk
 from edgetl_runtime.install.log import DeploymentLog
 from edgetl_runtime.install.state import Generation, State, StateFile
 from edgetl_runtime.install.trust import TrustStore
-from edgetl_runtime.schema import from_mapping
+from edgetl_runtime.schema import from_json, from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +53,7 @@ class Device:
     def __init__(self, root: Path, *, disk: Disk | None = None, who: str | None = None) -> None:
         self.root = Path(root)
         self.disk = disk or Disk()
-        self.who = who or _user()
+        self.who = printable(who or _user())
         self.states = StateFile(self.root, self.disk)
         self.log = DeploymentLog(self.root / "log", self.disk)
         self.trust = TrustStore(self.root / "trust.json", self.disk)
@@ -316,7 +315,7 @@ class Device:
         return state.with_event(
             deployment=deployment,
             result=result,
-            reason=reason[:300],
+            reason=printable(reason)[:300],
             source=source.name if source else None,
             target=target.name if target else None,
             key_id=target.key_id if target else key_id,
@@ -377,8 +376,8 @@ class Device:
 def read_json(path: Path) -> dict[str, Any]:
     """Return a small JSON object, empty where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = from_json(path.read_bytes(), where=path.name, error=InstallError, fix="")
+    except (OSError, InstallError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from edgetl_runtime import session, signature
 from edgetl_runtime.bundle import MAX_BUNDLE_BYTES, open_bundle
 from edgetl_runtime.doctor import contract
-from edgetl_runtime.errors import BundleError, ContractError, EdgetlError, GoldenError, InstallError, UnfitError
+from edgetl_runtime.errors import (
+    BundleError,
+    ContractError,
+    EdgetlError,
+    GoldenError,
+    InstallError,
+    UnfitError,
+    printable,
+)
 from edgetl_runtime.install import engine_cache, selftest
 from edgetl_runtime.install.device import BUNDLE_NAME, PROOF_NAME, RECORD_NAME, Device, new_id
 from edgetl_runtime.install.state import Active, Generation, Trial
@@ -121,7 +129,7 @@ class Installer:
     def _deploy(self, source: Path, options: InstallOptions) -> Outcome:
         device, deployment = self.device, new_id()
         size = self._preflight(source)
-        active = Active(deployment=deployment, bundle=source.name[:200], who=device.who)
+        active = Active(deployment=deployment, bundle=printable(source.name)[:200], who=device.who)
         device.save(dataclasses.replace(device.state, active=active))
         work = _Work(staging=device.root / "staging" / deployment)
         try:

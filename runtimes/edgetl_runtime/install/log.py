@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.schema import to_mapping
+from edgetl_runtime.errors import InstallError
+from edgetl_runtime.schema import from_json, to_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,8 +92,11 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     head, _, body = line.decode(errors="replace").rstrip("\n").partition(" ")
     if not body or head != _checksum(body):
         return None
-    entry: dict[str, Any] = json.loads(body)
-    return entry
+    try:
+        entry = from_json(body.encode(), where="the log", error=InstallError, fix="")
+    except InstallError:  # its checksum fits, yet nobody wrote this
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 def _entries(path: Path, tail: int) -> list[dict[str, Any]]:

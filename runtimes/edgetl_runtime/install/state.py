@@ -7,8 +7,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl_runtime.errors import EdgetlError, InstallError
-from edgetl_runtime.schema import from_mapping, to_mapping
+from edgetl_runtime.errors import BundleError, EdgetlError, InstallError
+from edgetl_runtime.schema import from_json, from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,8 +176,13 @@ def decode(data: bytes, *, where: str) -> State | None:
     head, _, body = data.partition(b"\n")
     if head != hashlib.sha256(body).hexdigest().encode():
         return None
-    mapping = json.loads(body)
-    version = mapping.get("schema_version")
+    try:
+        mapping = from_json(body, where=where, error=BundleError, fix="")
+    except BundleError:  # its checksum fits, yet nobody wrote this
+        return None
+    version = mapping.get("schema_version") if isinstance(mapping, dict) else None
+    if version is None:
+        return None
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         fix = "update edgetl-runtime again; the present generation keeps running"
         raise InstallError(f"the state in {where}", f"of version {SCHEMA_VERSION} or older", f"{version}", fix=fix)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 from crash_model import QuickDisk
 
 from edgetl_runtime.errors import InstallError
+from edgetl_runtime.install.log import DeploymentLog
 from edgetl_runtime.install.state import EVENTS_KEPT, Generation, State, StateFile, Trial, decode, encode
 
 GENERATION = Generation(
@@ -84,3 +86,17 @@ def test_phase_desired_and_kept():
     state = State(committed=GENERATION).with_event(**{**EVENT, "result": "COMMITTED"})
     assert (state.phase, state.desired) == ("COMMITTED", GENERATION)
     assert State(inconsistent="x").phase == "INCONSISTENT"
+
+
+@pytest.mark.parametrize("body", [b"[" * 10**5, b"1", b'{"serial": ' + b"9" * 5000 + b"}", b'"\\ud800"'])
+def test_a_copy_that_nobody_wrote_is_damaged_though_its_checksum_fits(body, tmp_path):
+    states = StateFile(tmp_path, QuickDisk())
+    states.write(State())
+    states.write(State())
+    states.paths[0].write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert states.damaged
+    assert states.read().serial == 2
+    line = body.decode()
+    path = tmp_path / "deployments.jsonl"
+    path.write_text(f"{hashlib.sha256(body).hexdigest()[:16]} {line}\n")
+    assert DeploymentLog(tmp_path, QuickDisk()).entries() == []
