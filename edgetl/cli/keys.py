@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +99,9 @@ def _trust(args: argparse.Namespace) -> dict[str, Any]:
     from edgetl_runtime.signature import TrustedKey
 
     keys = [TrustedKey(pem=_read_pem(path), lines=tuple(args.line or ())) for path in args.keys]
+    if len({key.id for key in keys}) != len(keys):
+        names = " ".join(str(path) for path in args.keys)
+        raise UsageError("the keys", "different", names, fix="name each key once")
     _write_json(args.out, {"schema_version": 1, "keys": [to_mapping(key) for key in keys]})
     return {"out": str(args.out), "key_ids": [key.id for key in keys], "lines": args.line or []}
 
@@ -113,10 +115,14 @@ def _read_pem(path: Path) -> str:
 
 
 def _read_json(path: Path, option: str) -> Any:  # noqa: ANN401  (checked by who takes it)
+    from edgetl_runtime.schema import from_json
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{option} {path}", "a JSON file", f"{error!s:.80}", fix="check the path") from error
+        data = path.read_bytes()
+    except OSError as error:
+        words = error.strerror or "unreadable"
+        raise UsageError(f"{option} {path}", "a readable file", words, fix="check the path") from error
+    return from_json(data, where=f"{option} {path}", fix="check the path")
 
 
 def _write_json(path: Path, mapping: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from edgetl_runtime import bundle as bundles
 from edgetl_runtime import manifest as manifests
 from edgetl_runtime import signature
 from edgetl_runtime.errors import SignatureError, UsageError
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,8 +161,8 @@ def attach(path: Path, envelopes: list[dict[str, Any]]) -> None:
 
 def _check_is_about(bundle: bundles.Bundle, envelope: Mapping[str, Any]) -> None:
     try:
-        payload = json.loads(base64.b64decode(envelope["dsseEnvelope"]["payload"], validate=True))
-        resources = payload["predicate"]["resources"]
+        payload = base64.b64decode(envelope["dsseEnvelope"]["payload"], validate=True)
+        resources = from_json(payload, where="the statement", fix="")["predicate"]["resources"]
         signed = {resource["name"]: resource["digest"] for resource in resources}
     except (KeyError, TypeError, ValueError) as error:
         fix = "sign with: model_signing sign key"
@@ -186,9 +187,10 @@ def rotation(old: SigningKey, new_pem: str, *, revoke_old: bool = False) -> dict
         new_pem: Public half of the key that follows.
         revoke_old: Devices stop trusting the old key at once; else it stays good beside the new one.
     """
-    signature.load_public_key(new_pem)
-    digest = signature.key_id(new_pem)
-    predicate = {"pem": new_pem, "revoke_old": revoke_old}
+    pem = signature.public_pem(signature.load_public_key(new_pem))
+    digest = signature.key_id(pem)
+    # a device follows each rotation once; the id makes one that is made on purpose another one
+    predicate = {"pem": pem, "revoke_old": revoke_old, "id": secrets.token_hex(16)}
     return sign_statement(old, signature.statement(signature.ROTATION_PREDICATE, "key", digest, predicate))
 
 

@@ -14,11 +14,11 @@ import base64
 import binascii
 import dataclasses
 import hashlib
-import json
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgetl_runtime.errors import SignatureError
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ ROTATION_PREDICATE = "https://edgetl.dev/key-rotation/v1"
 PERMIT_PREDICATE = "https://edgetl.dev/rollback-permit/v1"
 MAX_SIGNATURES = 4
 _CURVE = "secp256r1"
+_SIGN_AGAIN = "sign again with edgetl or model-signing"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,8 +41,10 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 class TrustedKey:
     """A public key that this machine trusts.
 
+    The same key is the same value, however its PEM text was written.
+
     Attributes:
-        pem: SubjectPublicKeyInfo of a P-256 key, as PEM.
+        pem: SubjectPublicKeyInfo of a P-256 key, as PEM; canonical, whatever was given.
         lines: Product lines it may sign for; empty means any.
         revoked: Its signatures are refused, however good.
         origin: `local`, or the id of the key that vouched for it.
@@ -52,6 +55,14 @@ class TrustedKey:
     revoked: bool = False
     origin: str = "local"
 
+    def __post_init__(self) -> None:
+        """Read the key and write it again.
+
+        Raises:
+            SignatureError: It is not a P-256 key, or `cryptography` is not installed.
+        """
+        object.__setattr__(self, "pem", public_pem(load_public_key(self.pem)))
+
     @property
     def id(self) -> str:
         """Return the SHA-256 of the PEM, as the signature's hint names the key."""
@@ -59,7 +70,7 @@ class TrustedKey:
 
 
 def key_id(pem: str) -> str:
-    """Return the id of a public key: the SHA-256 of its PEM text in lower-case hex.
+    """Return the id of a public key: the SHA-256 of its canonical PEM text in lower-case hex.
 
     Example:
         >>> key_id("x")[:8]
@@ -241,12 +252,7 @@ def _verify(key: TrustedKey, signature: bytes, payload: bytes) -> None:
 
 
 def _statement(payload: bytes, predicate_type: str) -> Mapping[str, Any]:
-    try:
-        parsed = json.loads(payload, object_pairs_hook=_without_twins)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, SignatureError):
-            raise
-        _refuse("a JSON statement", "something else")
+    parsed = from_json(payload, where="the signature's statement", error=SignatureError, fix=_SIGN_AGAIN)
     found = _object(parsed, ("_type", "subject", "predicateType", "predicate"))
     if found["_type"] != STATEMENT_TYPE:
         _refuse(f"of type {STATEMENT_TYPE}", f"{found['_type']!r:.60}")
@@ -255,6 +261,12 @@ def _statement(payload: bytes, predicate_type: str) -> Mapping[str, Any]:
     if not isinstance(found["predicate"], dict):
         _refuse("with a predicate", "none")
     return found
+
+
+def use_of(key: TrustedKey, envelope: Mapping[str, Any]) -> str:
+    """Return what identifies a verified statement of a key, however often it is signed: signatures are not unique."""
+    payload = _base64(envelope["dsseEnvelope"]["payload"])
+    return hashlib.sha256(key.id.encode() + payload).hexdigest()
 
 
 def subject_digest(signed: Mapping[str, Any]) -> str:
@@ -311,12 +323,5 @@ def _base64(value: object) -> bytes:
     return data
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) != len(pairs):
-        _refuse("without twin keys", "one key twice")
-    return mapping
-
-
 def _refuse(must: str, got: str) -> NoReturn:
-    raise SignatureError("the signature", must, got, fix="sign again with edgetl or model-signing")
+    raise SignatureError("the signature", must, got, fix=_SIGN_AGAIN)

@@ -17,6 +17,7 @@ import pytest
 
 import edgetl_runtime
 from edgetl.deploy.bundle_writer import write_bundle
+from edgetl.deploy.signing import new_key
 from edgetl_runtime import backends, onnx_walk, preprocess, probe, session
 from edgetl_runtime.backends.base import Artifact
 from edgetl_runtime.errors import BackendMissingError, BundleError, ImageError, ShapeError, UsageError
@@ -282,7 +283,7 @@ def test_an_embedded_engine_is_loaded_only_from_a_verified_bundle(
         assert opened.infer(image).shape == (1, 2)
         assert taken == []
         assert "the engine of null-f32 is not loaded: nobody verified the bundle's signature" in caplog.text
-        opened.bundle.signed_by = TrustedKey(pem="")
+        opened.bundle.signed_by = TrustedKey(pem=new_key(tmp_path / "line.key").pem)
         with session.load(opened.bundle, with_engine) as model:
             assert model.infer(image).shape == (1, 5)
     assert taken == [(b'{"classes": 5}', {"compiler": "x"})]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.cli import driver
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.install.options import add_root, device_of
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     import argparse
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         elif args.action == "set":
             from edgetl_runtime.install.trust import parse
 
-            store.put(parse(_json(args.file), where=str(args.file)).keys)
+            store.set(parse(_read(args.file), where=str(args.file)))
         elif args.action == "rotate":
-            store.rotate(_json(args.file))
+            store.rotate(from_json(_read(args.file), where=str(args.file), fix="edgetl keys rotate"))
         else:
             store.revoke(args.key_id)
         return _result(args.action, store.keys())
@@ -65,13 +65,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}", "a readable file", error.strerror or "unreadable", fix="check the path") from error
-
-
-def _json(path: Path) -> Any:  # noqa: ANN401  (checked by who takes it)
-    try:
-        return json.loads(_read(path))
-    except ValueError as error:
-        raise UsageError(f"{path}", "JSON", f"{error!s:.80}", fix="edgetl keys --help") from error
 
 
 def _result(action: str, keys: Any) -> dict[str, Any]:  # noqa: ANN401  (TrustedKeys)

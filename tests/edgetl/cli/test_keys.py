@@ -51,6 +51,7 @@ def test_rotations_permits_and_trust_files_are_written_once(call, tiny_bundle):
     assert call("permit", bundle, "--key", "old.key", "--floor", "1", "--out", "p.json")[1]["error"]["try"]
     code, found = call("trust", "old.pub", "new.pub", "--line", "tiny", "--out", "trust.json")
     assert (code, found["key_ids"], found["lines"]) == (0, [old, new], ["tiny"])
+    assert call("trust", "old.pub", "old.pub", "--out", "twins.json")[0] == 2
 
 
 def test_wrong_keys_are_said(call, tmp_path, tiny_bundle):

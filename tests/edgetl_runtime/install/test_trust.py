@@ -8,8 +8,8 @@ import pytest
 from crash_model import QuickDisk
 
 from edgetl.deploy import signing
-from edgetl_runtime.errors import InstallError, SignatureError, UsageError
-from edgetl_runtime.install.trust import TrustStore, parse
+from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError
+from edgetl_runtime.install.trust import Trust, TrustStore, parse
 from edgetl_runtime.signature import TrustedKey
 
 
@@ -65,12 +65,17 @@ def test_revoked_keys_stay_revoked(store, keys):
 
 def test_a_damaged_or_foreign_file_is_refused(store):
     with pytest.raises(SignatureError, match="PEM"):
-        parse({"keys": [{"pem": "x"}]}, where="x")
-    with pytest.raises(InstallError, match="at most 1"):
-        parse({"schema_version": 2}, where="x")
+        parse(b'{"keys": [{"pem": "x"}]}', where="x")
+    with pytest.raises(OutdatedError, match="at most 2"):
+        parse(b'{"schema_version": 3, "novelty": 1}', where="x")
+    newer = '{"schema_version": 3}'
+    store.path.write_text(newer)
+    with pytest.raises(OutdatedError, match="at most 2"):
+        store.set(Trust())
+    assert store.path.read_text() == newer
     store.path.write_text(json.dumps({"keys": 1}))
     with pytest.raises(InstallError, match="a list"):
         store.keys()
     store.path.write_text("{")
-    with pytest.raises(InstallError, match="readable JSON"):
+    with pytest.raises(InstallError, match="JSON in UTF-8"):
         store.keys()
