@@ -161,7 +161,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON)
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(
             str(path), "readable JSON", f"{error!s:.80}", fix="run edgetl finetune again with --force"
         ) from error

@@ -70,7 +70,7 @@ def test_metrics_are_appended_a_line_each(tmp_path):
     assert [json.loads(line)["epoch"] for line in folder.metrics.read_text().splitlines()] == [1, 2]
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff", None])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 10**5, None])
 def test_read_json_is_one_sentence_where_it_cannot(content, tmp_path):
     path = tmp_path / "x.json"
     if content is not None:

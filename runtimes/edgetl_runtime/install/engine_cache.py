@@ -73,7 +73,7 @@ def is_sealed(root: Path, key: str) -> bool:
     folder = root / "cache" / key
     try:
         sealed = json.loads((folder / SEAL_NAME).read_text(encoding="utf-8"))["hmac"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(sealed, str) and hmac.compare_digest(sealed, _digest(root, folder))
 

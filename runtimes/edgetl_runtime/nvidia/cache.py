@@ -104,7 +104,7 @@ class EngineCache:
             plan = plan_path.read_bytes()
         except FileNotFoundError:
             return Found(plan=None, reason="none was built yet")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             return Found(plan=None, reason=f"the kept one cannot be read ({type(error).__name__})")
         if not isinstance(record, dict) or not isinstance(record.get("fingerprint"), dict):
             return Found(plan=None, reason="the kept one has no record")

@@ -31,6 +31,7 @@ def test_a_sealed_cache_is_kept(sealed, tmp_path):
         lambda f: (f / "engine").rename(f / "other"),
         lambda f: (f / "seal.json").unlink(),
         lambda f: (f / "seal.json").write_text('{"hmac": "00"}'),
+        lambda f: (f / "seal.json").write_text("[" * 10**5),
         lambda f: (f.parent.parent / "cache.key").unlink(),
     ],
 )
