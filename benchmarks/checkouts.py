@@ -26,9 +26,9 @@ from conditions import conditions, write_record
 from edgetl.deploy import bundle_writer
 from edgetl_runtime.bench.alone import measuring_alone
 from edgetl_runtime.bench.compare import difference
-from edgetl_runtime.bench.images import IMAGE_SUFFIXES
 from edgetl_runtime.bench.record import Round
 from edgetl_runtime.bench.statistics import bounds, hodges_lehmann
+from edgetl_runtime.image_files import images_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,11 +82,7 @@ def main() -> int:
 
 def take(args: argparse.Namespace, sides: dict[str, tuple[Path, Path]]) -> tuple[list[tuple[Round, Round]], int]:
     """Return pairs of undisturbed rounds, and how many pairs were repeated."""
-    images = (
-        sorted(str(p.resolve()) for p in args.data.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:32]
-        if args.data
-        else []
-    )
+    images = [str(path.resolve()) for path in images_below(args.data)[:32]] if args.data else []
     job = {
         "kind": "round", "variant": args.variant, "images": images, "turns": TURNS, "iterations": TURNS,
         "seconds": TURNS * TURN_S, "warmup_s": 2.0,

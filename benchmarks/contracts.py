@@ -37,8 +37,9 @@ from edgetl.metrics import binomial_upper
 from edgetl.progress import Progress
 from edgetl.run import RunFolder
 from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import ContractError
-from edgetl_runtime.preprocess import decode, preprocess
+from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.classification import decide
 

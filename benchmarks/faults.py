@@ -22,10 +22,11 @@ from edgetl_runtime import golden, manifest, session
 from edgetl_runtime.backends import get
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import EdgetlError, GoldenError
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer
-from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 from edgetl_runtime.signature import TrustedKey
 from edgetl_runtime.tasks.classification import Thresholds, probabilities
 

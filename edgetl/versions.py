@@ -16,6 +16,7 @@ PACKAGES = (
     "nncf",
     "numpy",
     "opencv-python-headless",
+    "simplejpeg",
     "scikit-learn",
 )
 

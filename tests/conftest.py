@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime import backends, golden, manifest
 from edgetl_runtime.backends.base import LoadOptions
-from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.decode import decode
+from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 from edgetl_runtime.tasks.classification import Thresholds, probabilities
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from edgetl.data.samples import SplitName
 from edgetl.errors import DataError
+from edgetl_runtime.image_files import SUFFIXES, is_image_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 SPLIT_OF_FOLDER: dict[str, SplitName] = {
     "train": "train",
     "training": "train",
@@ -94,7 +94,7 @@ def list_folder(root: Path) -> Listing:
     if not entries:
         raise DataError(
             f"folder {root}", "filled with class folders of images", f"no image in {len(homes)} class folders",
-            fix=f"put images ({', '.join(sorted(SUFFIXES))}) into {root}/<class>/",
+            fix=f"put images ({', '.join(SUFFIXES)}) into {root}/<class>/",
         )  # fmt: skip
     entries.sort(key=lambda entry: entry.path)
     return Listing(
@@ -148,7 +148,7 @@ def _walk(home: Path) -> tuple[list[Path], int]:
         for name in sorted(files):
             if name.startswith("."):
                 continue
-            if Path(name).suffix.lower() in SUFFIXES:
+            if is_image_name(Path(name)):
                 images.append(Path(where) / name)
             else:
                 others += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import tempfile
@@ -14,7 +15,8 @@ import numpy as np
 
 from edgetl.data.pool import work_through
 from edgetl.errors import DataError
-from edgetl_runtime.preprocess import decode, preprocess
+from edgetl_runtime.decode import decode
+from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from edgetl.data.samples import Progress, Sample
     from edgetl_runtime.preprocess import PreprocessSpec
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 
 
 def load_images(
@@ -36,7 +38,7 @@ def load_images(
     Args:
         samples: In the order of the result.
         spec: How an image becomes a tensor.
-        cache_dir: Where the tensors are kept, named by content, spec and OpenCV version; None keeps them in memory.
+        cache_dir: Where the tensors are kept, named by content, spec and decoders; None keeps them in memory.
         progress: Called with (done, total); not called when the cache holds everything.
 
     Returns:
@@ -67,10 +69,11 @@ def load_images(
 
 
 def cache_key(samples: Sequence[Sample], spec: PreprocessSpec) -> str:
-    """Return what the tensors depend on, as 32 hexadecimal digits: contents in order, spec, OpenCV version."""
+    """Return what the tensors depend on, as 32 hexadecimal digits: contents in order, spec, decoders."""
     parts: dict[str, Any] = {
         "format": CACHE_FORMAT,
         "opencv": cv2.__version__,
+        "simplejpeg": importlib.metadata.version("simplejpeg"),
         "spec": to_mapping(spec),
         "contents": [sample.sha256 for sample in samples],
     }

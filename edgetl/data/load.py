@@ -23,8 +23,9 @@ from edgetl.data.samples import BadImage, Dataset, Sample
 from edgetl.data.splits import make_splits
 from edgetl.data.table import list_csv
 from edgetl.errors import DataError
+from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import ImageError, UsageError
-from edgetl_runtime.preprocess import PreprocessSpec, decode
+from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:

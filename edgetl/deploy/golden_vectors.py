@@ -9,9 +9,11 @@ import numpy as np
 
 from edgetl.deploy.candidates import evaluated
 from edgetl.errors import DataError
+from edgetl_runtime.decode import decode
 from edgetl_runtime.golden import decisions_of, tensor_digest
+from edgetl_runtime.image_files import images_below
 from edgetl_runtime.manifest import GoldenDecision, GoldenManifest, GoldenTolerance
-from edgetl_runtime.preprocess import decode, preprocess
+from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.tasks.classification import probabilities
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 COUNT = 16
 TENSORS = "golden/tensors.npy"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # how far a probability may be off on another machine; engines that only stand in for the device's get the most room
 TOLERANCE = {"f32": 1e-3, "f16": 0.02, "bf16": 0.03, "int8": 0.03}
 STAND_IN_TOLERANCE = 0.1
@@ -86,7 +87,7 @@ def folder_images(folder: Path) -> list[Path]:
     Raises:
         DataError: There are fewer than `COUNT`.
     """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    found = images_below(folder) if folder.is_dir() else []
     if len(found) < COUNT:
         raise DataError(f"--golden {folder}", f"a folder of at least {COUNT} images", str(len(found)), fix="add images")
     return found

@@ -15,8 +15,9 @@ import numpy as np
 from edgetl.deploy.candidates import Candidate
 from edgetl_runtime import backends
 from edgetl_runtime.bench.alone import measuring_alone
+from edgetl_runtime.decode import decode
 from edgetl_runtime.measure import measure_latency, percentile
-from edgetl_runtime.preprocess import decode, preprocess
+from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.probe import facts
 from edgetl_runtime.tasks.classification import decide
 

@@ -31,7 +31,7 @@ import numpy as np
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.cli.verify import peak_memory_mb
-from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 from edgetl_runtime.schema import from_mapping
 
 asked = json.load(sys.stdin)

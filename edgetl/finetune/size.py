@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgetl.data.samples import spread
-from edgetl_runtime.preprocess import PreprocessSpec, decode
+from edgetl_runtime.decode import decode
+from edgetl_runtime.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import EdgetlError
-from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

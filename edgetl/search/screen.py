@@ -14,8 +14,9 @@ import numpy as np
 
 from edgetl.deploy.candidates import Candidate, unusable_here
 from edgetl.deploy.latency import Contestant, screen
+from edgetl_runtime.decode import decode
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 from edgetl_runtime.tasks.classification import Thresholds
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""From an encoded image or a camera frame to the uint8 tensor a model sees: the single implementation.
+"""From pixels to the uint8 tensor a model sees: the single implementation.
 
-Training, evaluation, calibration, golden vectors and the station call the same two functions, `decode` and
+Training, evaluation, calibration, golden vectors and the station call the same two functions, `decode.decode` and
 `preprocess`; that is what makes the exported model equal to the trained one. Pixels stay uint8 up to the model's
 input; normalisation is inside the graph.
 """
@@ -8,7 +8,6 @@ input; normalisation is inside the graph.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,8 +17,6 @@ from edgetl_runtime.errors import ImageError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PNG_END = b"IEND\xaeB`\x82"  # the last chunk with its checksum; padding may follow
-TIFF_SAMPLES_PER_PIXEL = 277
 SHIFT_OF_BIT_DEPTH = {8: 0, 10: 2, 12: 4, 14: 6, 16: 8}
 
 
@@ -66,44 +63,6 @@ class PreprocessSpec:
                 str(self.roi_px),
                 fix="roi_px = [0, 0, 640, 480]",
             )
-
-
-def decode(source: str | Path | bytes, spec: PreprocessSpec, *, name: str | None = None) -> NDArray[np.uint8]:
-    """Decode an image file to upright RGB.
-
-    Args:
-        source: A path, or the bytes of a JPEG, PNG, BMP, TIFF or WebP file. Grey and palette images become three
-            channels, an alpha channel is dropped, EXIF orientation is honoured.
-        spec: Says the bit depth and how far decoding may shrink.
-        name: What errors call the image, if `source` is bytes.
-
-    Returns:
-        uint8 array (height, width, 3), RGB, freshly allocated.
-
-    Raises:
-        ImageError: The file is missing, empty, truncated, corrupt, deeper than `spec.bit_depth` says, or
-            a TIFF whose alpha channel is not opaque.
-    """
-    import cv2
-
-    name, data = _read(source, name)
-    _check_complete(name, data)
-    _check_tiff_alpha(name, data)
-    scale = _decode_scale(data, spec)
-    if scale > 1:
-        flags = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[scale]
-    else:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # raised instead of returning None for some damaged headers
-        image = None
-    if image is None:
-        raise ImageError(
-            name, "a JPEG, PNG, BMP, TIFF or WebP image", "bytes that do not decode", fix="replace the file"
-        )
-    eight_bit = to_eight_bit(image, spec, name=name)
-    return np.asarray(cv2.cvtColor(eight_bit, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def preprocess(
@@ -165,117 +124,6 @@ def to_eight_bit(image: NDArray[Any], spec: PreprocessSpec, *, name: str) -> NDA
             fix="--bit-depth 16",
         )
     return (image >> SHIFT_OF_BIT_DEPTH[spec.bit_depth]).astype(np.uint8)
-
-
-def _read(source: str | Path | bytes, name: str | None) -> tuple[str, bytes]:
-    if isinstance(source, bytes):
-        name, data = name or "the image", source
-    else:
-        name = f"image {source}"
-        try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise ImageError(
-                name, "a readable file", error.strerror or type(error).__name__, fix="check the path"
-            ) from error
-        except ValueError as error:  # NUL or a lone surrogate in the name
-            raise ImageError(name, "a file name", "one no file can have", fix="check the path") from error
-    if not data:
-        raise ImageError(name, "an image file", "an empty file", fix="replace the file")
-    return name, data
-
-
-def _check_complete(name: str, data: bytes) -> None:
-    """Refuse truncated files that decoders fill up with grey instead of refusing."""
-    if data.startswith(b"\xff\xd8"):
-        complete = data.find(b"\xff\xd9", _jpeg_scan_start(data)) >= 0
-    elif data.startswith(b"\x89PNG"):
-        complete = PNG_END in data
-    elif data.startswith(b"BM"):
-        complete = len(data) >= int.from_bytes(data[2:6], "little")
-    elif data.startswith(b"RIFF"):
-        complete = len(data) >= int.from_bytes(data[4:8], "little") + 8
-    else:
-        complete = True
-    if not complete:
-        raise ImageError(
-            name, "a complete image file", f"a truncated file of {len(data)} bytes", fix="copy the file again"
-        )
-
-
-def _check_tiff_alpha(name: str, data: bytes) -> None:
-    """Refuse a TIFF that is partly transparent: OpenCV multiplies its colours by alpha, which darkens the picture."""
-    if _tiff_samples_per_pixel(data) != 4:
-        return
-    import cv2
-
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # `decode` will say so
-        return
-    if image is None or image.ndim != 3 or image.shape[2] != 4:
-        return
-    opaque = 255 if image.dtype == np.uint8 else 65535
-    if int(image[:, :, 3].min()) < opaque:
-        raise ImageError(name, "opaque", "a TIFF with transparent pixels", fix="save it without its alpha channel")
-
-
-def _tiff_samples_per_pixel(data: bytes) -> int | None:
-    """Return channels of a TIFF's first picture; None where the file is not a TIFF or does not say."""
-    if data[:4] not in (b"II*\0", b"MM\0*"):
-        return None
-    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
-    at = int.from_bytes(data[4:8], order)
-    for entry in range(int.from_bytes(data[at : at + 2], order)):
-        start = at + 2 + 12 * entry
-        if int.from_bytes(data[start : start + 2], order) == TIFF_SAMPLES_PER_PIXEL:
-            return int.from_bytes(data[start + 8 : start + 10], order)
-    return None
-
-
-def _jpeg_segments(data: bytes) -> list[tuple[int, int, int]]:
-    """Return (marker, start, end) of the segments before the first scan."""
-    segments = []
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        segments.append((marker, at + 4, end))
-        if marker == 0xDA:
-            break
-        at = end
-    return segments
-
-
-def _jpeg_scan_start(data: bytes) -> int:
-    segments = _jpeg_segments(data)
-    return segments[-1][2] if segments and segments[-1][0] == 0xDA else len(data)
-
-
-def _jpeg_size_px(data: bytes) -> tuple[int, int] | None:
-    for marker, start, _ in _jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[start + 3 : start + 5], "big"), int.from_bytes(
-                data[start + 1 : start + 3], "big"
-            )
-    return None
-
-
-def _decode_scale(data: bytes, spec: PreprocessSpec) -> int:
-    """Choose the largest allowed shrink that leaves both sides at least as large as the model's input."""
-    if spec.decode_scale == 1 or spec.roi_px is not None or not data.startswith(b"\xff\xd8"):
-        return 1
-    size_px = _jpeg_size_px(data)
-    if size_px is None:
-        return 1
-    needed_px = max(spec.width_px, spec.height_px)  # EXIF may swap the sides: both must suffice
-    scale: int = spec.decode_scale
-    while scale > 1 and min(size_px) < needed_px * scale:
-        scale //= 2
-    return scale
 
 
 def _check_array(image: Any) -> NDArray[Any]:  # noqa: ANN401  (callers pass whatever a camera gave)

@@ -17,6 +17,7 @@ import numpy as np
 from edgetl_runtime import backends, onnx_walk, preprocess
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import BackendMissingError, BundleError, UsageError
 from edgetl_runtime.manifest import version_tuple
 from edgetl_runtime.schema import nearest
@@ -112,7 +113,7 @@ class Session:
             BackendError: The backend failed.
         """
         start = time.perf_counter_ns()
-        frame = image if isinstance(image, np.ndarray) else preprocess.decode(image, self._spec)
+        frame = image if isinstance(image, np.ndarray) else decode(image, self._spec)
         decoded = time.perf_counter_ns()
         tensor = preprocess.preprocess(frame, self._spec, colour=None if frame is image else "rgb")
         preprocessed = time.perf_counter_ns()
@@ -133,7 +134,7 @@ class Session:
         """Return what the model sees of an image: uint8 (height, width, 3), RGB, owned by the caller."""
         if isinstance(image, np.ndarray):
             return preprocess.preprocess(image, self._spec)
-        return preprocess.preprocess(preprocess.decode(image, self._spec), self._spec, colour="rgb")
+        return preprocess.preprocess(decode(image, self._spec), self._spec, colour="rgb")
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the logits float32 (N, C) of a batch uint8 (N, height, width, 3) of tensors."""

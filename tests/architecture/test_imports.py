@@ -38,6 +38,8 @@ FLOORS = (
 )
 # rooms of the runtime that several backends of one vendor share: what they may import, inside functions only
 VENDOR_ROOMS = {f"{DEVICE}.nvidia": ("tensorrt", "cuda")}
+# libraries that one module of the core wraps, with their reasons in runtimes/pyproject.toml; inside functions only
+WRAPPED = {f"{DEVICE}.signature": "cryptography", f"{DEVICE}.jpeg": "simplejpeg", f"{DEVICE}.tiff": "PIL"}
 # the plugin runs inside pytest; on a station nobody imports it, and it imports pytest only when pytest asks
 PYTEST_INSIDE = (f"{DEVICE}.pytest_plugin", f"{DEVICE}.bench.fixtures")
 # modules of light rooms that need a heavy library at module level, with the reason; nothing may load them early
@@ -112,7 +114,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def device_core_violations(root: Path) -> Iterator[str]:
-    """The core: standard library, numpy, OpenCV inside functions; cryptography inside those of one module."""
+    """The core: standard library, numpy, OpenCV inside functions; each wrapped library inside those of one module."""
     for module in modules(root, DEVICE).values():
         if module.name.startswith(f"{DEVICE}.backends.") and module.name != f"{DEVICE}.backends.base":
             continue
@@ -123,10 +125,10 @@ def device_core_violations(root: Path) -> Iterator[str]:
                 continue
             words_for_types = found.for_types_only and found.top == "typing_extensions"
             lazy = not found.at_module_level or found.for_types_only
-            signing = lazy and module.name == f"{DEVICE}.signature" and found.top == "cryptography"
+            wrapped = lazy and WRAPPED.get(module.name) == found.top
             in_room = next((room for room in VENDOR_ROOMS if f"{module.name}.".startswith(f"{room}.")), "")
             vendor = lazy and found.top in VENDOR_ROOMS.get(in_room, ())
-            if third_party and not (opencv_inside or words_for_types or signing or vendor):
+            if third_party and not (opencv_inside or words_for_types or wrapped or vendor):
                 yield module.at(found, "the runtime's core imports")
             if not in_room and any(f"{found.module}.".startswith(f"{room}.") for room in VENDOR_ROOMS):
                 yield module.at(found, "only a backend may use a vendor's room; the core imports")
@@ -241,6 +243,8 @@ def test_the_tree_keeps_the_rule(rule):
         ("device core", "runtimes/edgetl_runtime/pytest_plugin.py", "import pytest", "imports pytest"),
         ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import cryptography", "imports cryptography"),
         ("device core", "runtimes/edgetl_runtime/signature.py", "import cryptography", "imports cryptography"),
+        ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import simplejpeg", "imports simplejpeg"),
+        ("device core", "runtimes/edgetl_runtime/jpeg.py", "def f():\n    import PIL", "imports PIL"),
         ("device core", "runtimes/edgetl_runtime/x.py", "def f():\n    import onnxruntime", "imports onnxruntime"),
         ("device core", "runtimes/edgetl_runtime/nvidia/x.py", "import cuda.bindings.driver", "imports cuda"),
         ("device core", "runtimes/edgetl_runtime/nvidia/x.py", "def f():\n    import torch", "imports torch"),

@@ -190,7 +190,7 @@ def test_versions_are_the_pinned_ones(station: tuple[Environment, Path]) -> None
         "print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
     )
     installed = json.loads(run(python, "-I", "-c", code).stdout)
-    assert {environment.backend, "numpy", "opencv-python-headless"} <= installed.keys()
+    assert {environment.backend, "numpy", "opencv-python-headless", "simplejpeg", "pillow"} <= installed.keys()
     assert {name: pins[name] for name in installed if name != "edgetl-runtime"} == {
         name: version for name, version in installed.items() if name != "edgetl-runtime"
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgetl_runtime.bench.record import ImageFacts
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.image_files import images_below
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 FEWEST = 16
 TIMED = 32  # of a folder; more would only need more memory
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def of_folder(folder: Path, classes: tuple[str, ...], *, seed: int = 0) -> Image
     """
     if not folder.is_dir():
         raise UsageError(f"--data {folder}", "a folder", "none", fix="check the path")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    paths = images_below(folder)
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     different = {digest: path for path, digest in reversed(digests.items())}
     _enough(len(different), f"images below {folder}")

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.image_files import SUFFIXES, images_below
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
-
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +67,7 @@ def image_paths(names: Sequence[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path  # absent or not an image: said by the decoder
             continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        inside = images_below(path)
         if not inside:
-            raise UsageError(f"folder {name}", "one with images", "none", fix=f"use one of {', '.join(IMAGE_SUFFIXES)}")
+            raise UsageError(f"folder {name}", "one with images", "none", fix=f"use one of {', '.join(SUFFIXES)}")
         yield from inside

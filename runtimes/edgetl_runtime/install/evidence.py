@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import locks
 from edgetl_runtime.errors import BusyError, UsageError
+from edgetl_runtime.image_files import is_image_name
 from edgetl_runtime.install.disk import Disk
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VERDICTS = ("OK", "NOK", "UNSURE", "FAULT")
 QUARANTINE = "FAULT/quarantine"
 TRIES = 2
@@ -150,7 +150,7 @@ class Evidence:
         images, strange = [], []
         with os.scandir(self.images) as entries:
             for entry in entries:
-                if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+                if is_image_name(Path(entry.name)):
                     if entry.is_file(follow_symlinks=False):
                         images.append(Path(entry.path))
                     else:

@@ -10,8 +10,9 @@ import pytest
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import load_dataset
 from edgetl.errors import DataError
+from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import ImageError
-from edgetl_runtime.preprocess import PreprocessSpec, decode, preprocess
+from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 
 SPEC = PreprocessSpec(width_px=16, height_px=12)
 
