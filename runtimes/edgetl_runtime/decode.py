@@ -3,13 +3,16 @@
 What a decoder merely warns of is an error here. What is known of damage depends on the format:
 
 - PNG and TIFF with Deflate carry checksums: every damaged byte is known.
-- JPEG, and TIFF with LZW or PackBits, carry none: damage is known where the data no longer parse or do not end where
-  the picture ends. Of JPEGs that lost, or got zeroed, a block of 4 KiB nearly all are known, of those with one flipped
-  bit only a sixth: most such files are valid JPEGs of a slightly (or, by what follows the bit, wholly) other picture.
+- JPEG carries none: damage is known where the data no longer parse or do not end where the picture does. Tried at
+  random on real baseline files: of those cut, or with 4 KiB missing or zeroed, none of some 1,300 each was decoded; of
+  those with 512 bytes missing one of 1,500, zeroed none, exchanged for other picture data 13 %; of those with eight
+  bytes altered half, with one bit flipped 80 %: such a file is a valid JPEG of another picture. In progressive files
+  512 bytes may be missing from the finest details unnoticed.
+- TIFF with LZW or PackBits is alike: what is missing and most blocks of zeros are known, single bits are not.
 - WebP decodes whatever it is given: what is missing and blocks of zeros are known, other damage is not.
 - BMP and uncompressed TIFF are pixels: what is missing is known, what was altered is another picture.
 
-Where storage or transport may damage files, PNG is the format.
+Where storage or transport may alter files, PNG is the format.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgetl_runtime import tiff
 from edgetl_runtime.errors import ImageError
-from edgetl_runtime.image_files import FORMATS, check_size, refuse_zeros
+from edgetl_runtime.image_files import FORMATS, check_size, damaged, refuse_zeros
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 APP1, HUFFMAN_TABLES, START_OF_SCAN = 0xE1, 0xC4, 0xDA
 SEQUENTIAL = (0xC0, 0xC1)
 END_OF_BLOCK, END_OF_IMAGE = 0x00, b"\xff\xd9"
+MAX_SCANS = 100  # progressive files have about ten; each costs time by the picture's size and hardly a byte
 ZEROS = 64  # more would fill a row of blocks with one coefficient repeated
 
 
@@ -41,6 +42,8 @@ def decode(name: str, data: bytes, *, needed_px: int, largest_scale: int) -> NDA
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(name, width, height)
+        if data.count(b"\xff\xda") > MAX_SCANS:
+            raise damaged(name, f"a JPEG of more than {MAX_SCANS} scans")
         _refuse_lost_block(name, data)
         scale = largest_scale
         while scale > 1 and min(width, height) < needed_px * scale:
@@ -80,9 +83,10 @@ def _orientation(data: bytes) -> int:
     for marker, start, end in _segments(data):
         if marker == APP1 and data[start : start + 6] == b"Exif\0\0":
             try:
-                return tiff.directory(data[start + 6 : end]).get(tiff.ORIENTATION, (1,))[0]
+                values = tiff.directory(data[start + 6 : end]).get(tiff.ORIENTATION)
             except struct.error:
                 return 1
+            return values[0] if values else 1
     return 1
 
 

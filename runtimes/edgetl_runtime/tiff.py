@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_STARTS, ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_STARTS, TILE_BYTES = 322, 323, 324, 325
+READ = {
+    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_STARTS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES,
+    PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_STARTS, TILE_BYTES,
+}  # fmt: skip
 PLAIN, LZW, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 8, 32946, 32773
 PHOTOMETRICS = (0, 1, 2, 3)  # white is zero, black is zero, RGB, palette
 FORMAT_OF_TYPE = {1: "B", 3: "H", 4: "I"}
 MAX_TILE_PIXELS = 4096 * 4096
 LZW_ZEROS = 15  # no encoder repeats the code for a zero: it has one for two of them by then
-INFLATED_AT_ONCE = 1 << 20
+FED_AT_ONCE, INFLATED_AT_ONCE = 1 << 16, 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,9 @@ class Part:
 
 
 def directory(data: bytes) -> dict[int, tuple[int, ...]]:
-    """Return the whole-number entries of the first directory of a TIFF, or of EXIF data, by tag.
+    """Return the entries by tag, of those in `READ`, of the first directory of a TIFF or of EXIF data.
+
+    What is not of whole numbers is empty.
 
     Raises:
         struct.error: It lies outside the data.
@@ -50,15 +56,16 @@ def directory(data: bytes) -> dict[int, tuple[int, ...]]:
     entries: dict[int, tuple[int, ...]] = {}
     for start in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind, length = struct.unpack_from(f"{order}HHI", data, start)
+        if tag not in READ or tag in entries:  # libtiff too takes the first of two
+            continue
         letter = FORMAT_OF_TYPE.get(kind)
-        if letter is None or length == 0:
+        if letter is None:
+            entries[tag] = ()
             continue
         layout = f"{order}{length}{letter}"
-        if length > len(data):  # before memory is asked for
-            raise struct.error(f"{length} values of tag {tag}")
         inside = struct.calcsize(layout) <= 4
         (where,) = (start + 8,) if inside else struct.unpack_from(f"{order}I", data, start + 8)
-        entries.setdefault(tag, struct.unpack_from(layout, data, where))
+        entries[tag] = struct.unpack_from(layout, data, where)
     return entries
 
 
@@ -73,12 +80,15 @@ def check(name: str, data: bytes) -> bool:
         struct.error: It is truncated.
     """
     entries = directory(data)
+    odd = [tag for tag, values in entries.items() if not values]
+    if odd:
+        raise damaged(name, f"a TIFF whose tag {odd[0]} is not of whole numbers")
     if WIDTH not in entries or HEIGHT not in entries:
         raise damaged(name, "a TIFF that does not say its size")
     check_size(name, entries[WIDTH][0], entries[HEIGHT][0])
     compression = entries.get(COMPRESSION, (PLAIN,))[0]
     _check_flavour(name, entries, compression)
-    for part in _parts(name, entries):
+    for part in _parts(name, entries, len(data)):
         if part.start + part.length > len(data):
             raise truncated(name, data)
         _check_part(name, data, part, compression)
@@ -102,7 +112,7 @@ def _check_flavour(name: str, entries: dict[int, tuple[int, ...]], compression: 
         raise damaged(name, f"a TIFF of {', '.join(map(str, bits[:4]))} bits per channel")
 
 
-def _parts(name: str, entries: dict[int, tuple[int, ...]]) -> Iterator[Part]:
+def _parts(name: str, entries: dict[int, tuple[int, ...]], size: int) -> Iterator[Part]:
     width, height = entries[WIDTH][0], entries[HEIGHT][0]
     samples, bits = entries.get(SAMPLES, (1,))[0], entries.get(BITS, (1,))[0]
     planes = samples if entries.get(PLANAR, (1,))[0] == 2 else 1
@@ -118,6 +128,8 @@ def _parts(name: str, entries: dict[int, tuple[int, ...]]) -> Iterator[Part]:
     in_a_plane = -(-width // across) * -(-height // max(1, down))
     if len(starts) != in_a_plane * planes or len(lengths) != len(starts):
         raise damaged(name, f"a TIFF of {len(starts)} strips or tiles where {in_a_plane * planes} belong")
+    if sum(lengths) > size:  # the work must not outgrow the file
+        raise damaged(name, "a TIFF whose strips or tiles overlap or lie outside it")
     row_bytes = (across * (samples // planes) * bits + 7) // 8
     for i, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         rows = down if tiled else min(down, height - i % in_a_plane * down)
@@ -126,35 +138,37 @@ def _parts(name: str, entries: dict[int, tuple[int, ...]]) -> Iterator[Part]:
 
 def _check_part(name: str, data: bytes, part: Part, compression: int) -> None:
     end = part.start + part.length
+    packed = memoryview(data)[part.start : end]
     whole = True
     if compression == PLAIN:
         whole = part.length >= part.rows * part.row_bytes
     elif compression == LZW:
         refuse_zeros(name, data, part.start, end, LZW_ZEROS)
     elif compression == PACKBITS:
-        whole = _unpacks(data[part.start : end], part)
+        whole = _unpacks(packed, part)
     else:
-        whole = _inflates(data[part.start : end], part.rows * part.row_bytes)
+        whole = _inflates(packed, part.rows * part.row_bytes)
     if not whole:
         raise damaged(name, f"a TIFF whose strip or tile at byte {part.start} is not whole")
 
 
-def _inflates(packed: bytes, expected: int) -> bool:
+def _inflates(packed: memoryview, expected: int) -> bool:
     """Tell whether a zlib stream holds exactly the expected bytes and ends with its checksum."""
     stream, count = zlib.decompressobj(), 0
+    pieces = (packed[at : at + FED_AT_ONCE] for at in range(0, len(packed), FED_AT_ONCE))
     try:
         while not stream.eof and count <= expected:
-            piece = stream.decompress(packed, INFLATED_AT_ONCE)
-            if not piece and not stream.unconsumed_tail and not stream.eof:
+            fed = stream.unconsumed_tail or next(pieces, b"")
+            found = stream.decompress(fed, INFLATED_AT_ONCE)
+            if not fed and not found:
                 return False  # ends before its checksum
-            count += len(piece)
-            packed = stream.unconsumed_tail
+            count += len(found)
     except zlib.error:
         return False
     return count == expected
 
 
-def _unpacks(packed: bytes, part: Part) -> bool:
+def _unpacks(packed: memoryview, part: Part) -> bool:
     """Tell whether PackBits data holds exactly the expected rows; a run never crosses the end of one."""
     at = 0
     for _ in range(part.rows):

@@ -105,6 +105,13 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header():
         read(huge)
 
 
+def test_a_small_file_of_endless_scans_is_refused():
+    data = encoded(PICTURE, progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        read(data[:-2] + data[last:-2] * 100 + data[-2:])
+
+
 def lost_block(data, rng, *, missing):
     start = data.index(b"\xff\xda") + 14
     at = rng.randrange(start, len(data) - 2 - 4096)

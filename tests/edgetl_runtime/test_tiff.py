@@ -91,7 +91,8 @@ def test_every_flavour_gives_its_exact_pixels(order, compression):
         ({"t256": (4, 1 << 31)}, "at most 100 megapixels"),
         ({"t257": (4, 41), "t278": (4, 41)}, "is not whole"),
         ({"t279": (4, 1319)}, "is not whole"),
-        ({"t279": (4, 1 << 31)}, "a truncated file"),
+        ({"t279": (4, 1 << 31)}, "overlap or lie outside"),
+        ({"t273": (4, 300)}, "a truncated file"),
         ({"t279": None}, "1 strips or tiles where 1 belong"),
         ({"t273": None}, "0 strips or tiles where 1 belong"),
         ({"t278": (4, 20)}, "1 strips or tiles where 2 belong"),
@@ -125,6 +126,36 @@ def test_a_deflate_bomb_stays_small():
     bomb = zlib.compress(bytes(200_000_000))
     with pytest.raises(ImageError, match="is not whole"):
         decode(tiff([bomb], t259=(3, 8)), SPEC)
+
+
+def test_strips_that_share_their_bytes_are_refused_before_each_is_read():
+    packed = zlib.compress(RAW)
+    rows, length = 40, len(packed)
+    shared = {"t259": (3, 8), "t278": (4, 1), "t273": (4, *[8] * rows), "t279": (4, *[length] * rows)}
+    with pytest.raises(ImageError, match="overlap or lie outside"):
+        decode(tiff([packed], **shared), SPEC)
+
+
+def test_tags_that_nobody_reads_cost_nothing():
+    """Each could name the whole file as its value, thousands of times."""
+    found = directory(tiff([RAW], t65000=(1, *RAW), t65001=(1, *RAW)))
+    assert 65000 not in found
+    assert found[257] == (40,)
+
+
+def test_a_size_that_only_other_readers_understand_is_refused():
+    data = bytearray(tiff([RAW], t254=(4, 60000)))
+    at = 8 + len(RAW) + 2
+    data[at : at + 4] = struct.pack("<HH", 256, 9)  # signed: libtiff would take it for the width
+    with pytest.raises(ImageError, match="whose tag 256 is not of whole numbers"):
+        decode(bytes(data), SPEC)
+
+
+def test_a_second_entry_of_a_tag_does_not_count():
+    data = bytearray(tiff([RAW], t65000=(4, 7)))
+    at = data.rindex(struct.pack("<H", 65000))
+    data[at : at + 2] = struct.pack("<H", 256)
+    np.testing.assert_array_equal(directory(bytes(data))[256], (33,))
 
 
 @pytest.mark.parametrize("packed", [b"\x20" * 34 * 39, b"\x7f" + RAW, b"", b"\x81\0" * 20], ids=str)
