@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -22,7 +25,6 @@ from edgetl_runtime.tasks.classification import Thresholds, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 def build_tiny_onnx(*, classes: int = 2, size_px: int = 16, seed: int = 0, domain: str = "") -> bytes:
@@ -127,6 +129,14 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
         ),
         members,
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Leave why tests were skipped where `make test` collects it, see skips.py."""
+    if "EDGETL_SKIPS" in os.environ:
+        skipped = terminalreporter.stats.get("skipped", [])
+        reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped]
+        Path(os.environ["EDGETL_SKIPS"]).write_text(json.dumps(reasons), encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)
