@@ -28,7 +28,7 @@ class FinetuneConfig:
         image_size: Side of the square input in pixels; None takes the backbone's own, times the preset's factor.
         preset: Name of a preset.
         seed: Of splits, order, augmentation, dropout and the new classifier.
-        defect: Classes that are defects; None finds the one good class by its name.
+        defect: Classes that are defects; None finds the good ones by their names.
         device: Where the trainable part runs.
         skip_bad: Go on without unusable images.
         bit_depth: Bits per channel that carry the picture; declared, never guessed.

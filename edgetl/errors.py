@@ -4,6 +4,7 @@
     ├── DataError (ValueError)            exit 1   images, labels or splits cannot be used as they are
     ├── WeightsError (RuntimeError)       exit 1   pretrained weights are absent or do not fit the backbone
     ├── RunError (ValueError)             exit 1   a run folder is missing, incomplete or from another version
+    ├── InUseError (RuntimeError)         exit 1   another process works in a folder, or writes a file
     ├── TrainingError (RuntimeError)      exit 1   training diverged or cannot go on
     ├── ExportError (RuntimeError)        exit 1   a model cannot be exported
     │   └── ParityError                   exit 1   two engines disagree about one model; nothing was written
@@ -35,6 +36,10 @@ class WeightsError(EdgetlError, RuntimeError):
 
 class RunError(EdgetlError, ValueError):
     """A run folder is missing, incomplete or from another version."""
+
+
+class InUseError(EdgetlError, RuntimeError):
+    """Another process works in a folder, or writes a file; later the same command may succeed."""
 
 
 class TrainingError(EdgetlError, RuntimeError):

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.errors import RunError
+from edgetl.files import changing, clear, contents, sha256_of, write_whole
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, to_mapping
 from edgetl_runtime.tasks.classification import Thresholds, check_temperature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -56,6 +56,7 @@ class Run:
         versions: Of the packages that computed the run.
         conditions: The machine and how busy it was.
         test_looks: How often the test split was evaluated so far.
+        files: SHA-256 of the files it was written with, by name; whoever reads the run compares them.
     """
 
     schema: Literal["edgetl.run/1"] = "edgetl.run/1"
@@ -86,9 +87,31 @@ class Run:
     versions: dict[str, str]
     conditions: dict[str, Any]
     test_looks: int = 1
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
+
+    @property
+    def good_classes(self) -> tuple[str, ...]:
+        """The classes of good parts."""
+        return tuple(name for name in self.classes if name not in self.defect_classes)
+
+    @property
+    def in_words(self) -> str:
+        """Which classes are good parts and which are defects, as one line."""
+        return classes_in_words(self.classes, self.defect_classes)
+
+
+def classes_in_words(classes: Sequence[str], defects: Sequence[str]) -> str:
+    """Return which classes are good parts and which are defects, as every command that trains says first.
+
+    Example:
+        >>> classes_in_words(["OK", "dent", "scratch"], ["dent", "scratch"])
+        'good: OK; defects: dent, scratch'
+    """
+    good = [name for name in classes if name not in defects]
+    return f"good: {', '.join(good)}; defects: {', '.join(defects)}"
 
 
 class RunFolder:
@@ -112,40 +135,55 @@ class RunFolder:
             UsageError: The path exists and may not be replaced, or is not a run.
         """
         out = self.path
-        if out.exists() and not replace:
+        if not out.exists() or (out.is_dir() and not contents(out)):
+            return
+        if not replace:
             fix = "--force to replace it, or --resume"
             raise UsageError(f"--out {out}", "a new folder", "an existing one", fix=fix)
-        if out.exists() and not self.config_json.is_file() and not (out.is_dir() and not any(out.iterdir())):
+        if not self.config_json.is_file():
             fix = "choose another folder"
             raise UsageError(f"--out {out}", "a run, to be replaced by --force", "something else", fix=fix)
 
     def begin(self, config: dict[str, Any]) -> None:
         """Make the folder with its `config.json`; a run that is there is removed first.
 
+        The caller holds the folder.
+
         Raises:
             UsageError: The path exists and is not a run.
         """
         self.check_free(replace=True)
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.run_json.unlink(missing_ok=True)  # first: what is half removed must not look finished
+        clear(self.path, keep=self.config_json.name)
         write_json(self.config_json, config)
 
     def read(self) -> Run:
-        """Read `run.json`.
+        """Read `run.json`, and make sure that the split, the weights and the predictions are those it speaks of.
+
+        A file that is not there is left to whoever needs it.
 
         Raises:
-            RunError: The folder holds no finished run, or one of another version.
+            RunError: The folder holds no finished run, one of another version, or files of several runs.
         """
         if not self.run_json.is_file():
             got = "an unfinished one" if self.config_json.is_file() else "no run.json"
             fix = f"edgetl finetune DATA --out {self.path}" + (" --resume" if self.config_json.is_file() else "")
             raise RunError(f"run {self.path}", "a finished run", got, fix=fix)
-        return from_mapping(Run, read_json(self.run_json), where=str(self.run_json), error=RunError)
+        run = from_mapping(Run, read_json(self.run_json), where=str(self.run_json), error=RunError)
+        for path in (self.split_csv, self.weights, self.predictions):
+            _check_file(path, run.files.get(path.name), self.run_json)
+        return run
 
     def write(self, run: Run) -> None:
         """Write `run.json`; its presence says that the run is finished."""
         write_json(self.run_json, to_mapping(run))
+
+    def count_look(self) -> None:
+        """Count one more look at test in `run.json`, whoever else counts at the same time."""
+        with changing(self.path):
+            run = self.read()
+            self.write(dataclasses.replace(run, test_looks=run.test_looks + 1))
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -169,9 +207,19 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON)
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  (JSON)
     """Write a JSON file durably: temporary file, fsync, rename."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
+
+
+def _check_file(path: Path, expected: str | None, run_json: Path) -> None:
+    fix = "restore the folder from a backup, or run edgetl finetune again with --force"
+    if expected is None:
+        raise RunError(f"{path.name} of {run_json}", "recorded with its digest", "none", fix=fix)
+    try:
+        found = sha256_of(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(str(path), "a readable file", error.strerror or type(error).__name__, fix=fix) from error
+    if found != expected:
+        got = f"another one (SHA-256 {found[:16]}, not {expected[:16]})"
+        raise RunError(str(path), f"the one that {run_json.name} was written with", got, fix=fix)

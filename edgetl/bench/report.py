@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import TYPE_CHECKING
 
 from edgetl.bench import history
+from edgetl.files import write_whole
 from edgetl_runtime.bench import text
 from edgetl_runtime.errors import UsageError
 
@@ -73,12 +73,7 @@ def write_report(path: Path, *, records: Sequence[Record], comparison: Compariso
         ],
     }
     html = environment.get_template("bench.html").render(**content)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(html.encode("utf-8", "replace"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, html.encode("utf-8", "replace"))
 
 
 def write_plots(folder: Path, *, records: Sequence[Record], replace: bool) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,17 @@ from edgetl.cli.contract_options import add_contract_options, read_contract
 from edgetl.cli.deliver import add_delivery_options, check_delivery, delivery_lines, hand_over
 from edgetl.cli.finetune import option_adder
 from edgetl.cli.search import add_grid_options, chosen_by_search
+from edgetl.files import changing, file_taken, reading
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgetl.run import RunFolder
+
+WHO = "edgetl deploy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Deploy; the result is the interface described in the README."""
+    with contextlib.ExitStack() as held:
+        held.enter_context(new_file(args.out, force=args.force, who=WHO))
+        held.enter_context(reading(args.run_folder, WHO))
+        return _deploy(args, held)
+
+
+def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str, Any]:
     from edgetl import profiles
     from edgetl.config import resolve
     from edgetl.deploy.contract import UnmetContractError
@@ -69,11 +80,10 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     config = resolve(DeployConfig, section="deploy", file=args.config, options=_given(args, DeployConfig))
     contract = read_contract(args, config=args.config)
     profile = profiles.get(config.target)
-    check_out(args.out, force=args.force)
     keys = check_delivery(args)
     folder, progress = RunFolder(args.run_folder), Progress()
     if args.search:
-        folder, config = chosen_by_search(args, config, contract, progress)
+        folder, config = chosen_by_search(args, config, contract, progress, held)
     deploying = Deploying(folder, folder.read(), profile, config, contract, progress)
     try:
         done = deploying.deploy(args.out, replace=args.force)
@@ -109,21 +119,27 @@ def record(folder: RunFolder, result: Mapping[str, Any]) -> None:
     from edgetl.run import write_json
 
     deployments = folder.path / "deployments"
-    deployments.mkdir(exist_ok=True)
-    write_json(deployments / f"{result['target']}.json", result)
-    write_run_report(folder, folder.read())
+    with changing(folder.path):  # the report shows what others record at the same time
+        deployments.mkdir(exist_ok=True)
+        write_json(deployments / f"{result['target']}.json", result)
+        write_run_report(folder, folder.read())
 
 
-def check_out(out: Path, *, force: bool) -> None:
-    """Refuse an output path that cannot be written, before any work is done.
+@contextlib.contextmanager
+def new_file(out: Path, *, force: bool, who: str) -> Iterator[None]:
+    """Hold the name of a file while it is made; refuse one that cannot be written, before any work is done.
 
     Raises:
         UsageError: It exists and `--force` was not given, or its folder does not exist.
+        InUseError: Another process is making it.
     """
-    if out.is_dir() or (out.exists() and not force):
-        raise UsageError(f"--out {out}", "a new file", "an existing one", fix="--force to replace it, or another name")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"--out {out}", "in an existing folder", "a missing one", fix=f"mkdir -p {out.parent}")
+    with file_taken(out, who):
+        if out.is_dir() or (out.exists() and not force):
+            fix = "--force to replace it, or another name"
+            raise UsageError(f"--out {out}", "a new file", "an existing one", fix=fix)
+        yield
 
 
 def _given(args: argparse.Namespace, cls: type[Any]) -> dict[str, Any]:

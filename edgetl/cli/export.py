@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.deploy import check_out
+from edgetl.cli.deploy import new_file
+from edgetl.files import reading, write_whole
 
 if TYPE_CHECKING:
     import argparse
@@ -21,17 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Export the run's model and prove it equal to the trained one."""
-    check_out(args.out, force=args.force)
-    from edgetl.export.run_export import export_run
-    from edgetl.progress import Progress
-    from edgetl.run import RunFolder
+    who = "edgetl export"
+    with new_file(args.out, force=args.force, who=who), reading(args.run_folder, who):
+        from edgetl.export.run_export import export_run
+        from edgetl.progress import Progress
+        from edgetl.run import RunFolder
 
-    folder = RunFolder(args.run_folder)
-    with Progress().stage("export and prove parity"):
-        exported = export_run(folder, folder.read())
-    partial = args.out.with_name(args.out.name + ".part")
-    partial.write_bytes(exported.model)
-    partial.replace(args.out)
+        folder = RunFolder(args.run_folder)
+        with Progress().stage("export and prove parity"):
+            exported = export_run(folder, folder.read())
+        write_whole(args.out, exported.model)
     return {
         "schema": "edgetl.export/1",
         "model": str(args.out),

@@ -7,14 +7,18 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl.cli.defects import settle_defects
 from edgetl.config import FinetuneConfig, difference, resolve
 from edgetl.errors import RunError
+from edgetl.files import taken
 from edgetl.run import RunFolder, read_json
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from edgetl.run import Run
 
 AUGMENTATIONS = ("flip_h", "flip_v", "rotate90", "affine", "photometric", "noise")
 
@@ -45,7 +49,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
     option("--preset", help="fast, quick, balanced (default) or best; scratch for --weights none")
     option("--seed", type=int, help="default 0")
-    option("--defect", nargs="+", metavar="CLASS", help="the defect classes; default all but the one named ok, good, …")
+    option(
+        "--defect",
+        nargs="+",
+        metavar="CLASS",
+        help="the defect classes; default all but those named ok, good, …; asked for where names may mean either",
+    )
     option("--device", choices=("auto", "cpu", "cuda"), help="default auto")
     option("--skip-bad", action="store_true", help="go on without unusable images and list them in the report")
     option("--bit-depth", type=int, choices=(8, 10, 12, 14, 16), help="bits per channel of the camera; default 8")
@@ -76,17 +85,13 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Fine-tune; the result is the interface described in the README."""
     folder = RunFolder(args.out)
-    config = resumed_config(args, folder) if args.resume else given_config(args)
-    if not args.resume:
-        folder.check_free(replace=args.force)
-    from edgetl.finetune.pipeline import finetune
-    from edgetl.progress import Progress
-    from edgetl.report.run_report import write_run_report
-
-    progress = Progress()
-    result = finetune(config, folder, progress, resume=args.resume)
-    shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    write_run_report(folder, result)
+    config = None if args.resume else given_config(args)
+    with taken(folder.path, "edgetl finetune"):
+        if config is None:
+            config = resumed_config(args, folder)
+        else:
+            folder.check_free(replace=args.force)
+        result = _finetune(config, folder, args)
     keys = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "escapes", "overkill", "unsure", "confusion", "n")
     metrics = {"val": result.val, "test": result.test, "baseline_test": result.baseline_test}
     return {
@@ -95,11 +100,26 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         "backbone": result.backbone,
         "kept": result.kept,
         "classes": list(result.classes),
+        "good_classes": list(result.good_classes),
         "defect_classes": list(result.defect_classes),
         **{name: {key: values[key] for key in keys} for name, values in metrics.items()},
         "seconds": result.seconds,
         "report": str(folder.report),
     }
+
+
+def _finetune(config: FinetuneConfig, folder: RunFolder, args: argparse.Namespace) -> Run:
+    from edgetl.progress import Progress
+
+    progress = Progress()
+    config = settle_defects(config, progress, args)  # before anything slow is imported
+    from edgetl.finetune.pipeline import finetune
+    from edgetl.report.run_report import write_run_report
+
+    run = finetune(config, folder, progress, resume=args.resume)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    write_run_report(folder, run)
+    return run
 
 
 def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = None) -> FinetuneConfig:

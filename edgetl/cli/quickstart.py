@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.cli import deploy, finetune
+from edgetl.files import contents, taken
 from edgetl_runtime.errors import EdgetlError, UsageError
 
 if TYPE_CHECKING:
@@ -33,15 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune, deploy to this machine and to a Jetson, predict with the runtime alone, time it against torch."""
-    from edgetl.data.elpv import LICENCE, write_elpv_csv
-
-    started = time.monotonic()
-    out: Path = args.out
-    if out.exists() and not args.force:
-        raise UsageError(f"--out {out}", "a new folder", "an existing one", fix="--force to replace it")
     if args.images and args.images < LEAST_IMAGES:
         must = f"0 for all, or at least {LEAST_IMAGES}"
         raise UsageError("--images", must, str(args.images), fix=f"--images {IMAGES}")
+    with taken(args.out, "edgetl quickstart"):
+        if contents(args.out) and not args.force:
+            raise UsageError(f"--out {args.out}", "a new folder", "an existing one", fix="--force to replace it")
+        return _go(args.out, args)
+
+
+def _go(out: Path, args: argparse.Namespace) -> dict[str, Any]:
+    from edgetl.data.elpv import LICENCE, write_elpv_csv
+
+    started = time.monotonic()
     data = write_elpv_csv(out, seed=0, limit=args.images or None)
     options = ["--preset", args.preset, "--data-licence", LICENCE, "--force"]
     options += ["--image-size", str(args.image_size)] if args.image_size else []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.contract_options import add_contract_options, read_contract
+from edgetl.cli.defects import settle_defects
 from edgetl.cli.finetune import add_training_options, given_config, option_adder
+from edgetl.files import clear, contents, reading, taken
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from edgetl.search.state import SearchState
 
 STATE = "state.json"
+WHO = "edgetl search"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,14 +76,22 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     from edgetl.search.state import SearchState
 
     config, contract = read_grid(args), read_contract(args, config=args.config)
-    networks, training = _networks(args, config)
-    job = SearchJob(
-        networks=networks, config=config, training=training, contract=contract, profile=profiles.get(config.target)
-    )
-    if not args.resume:
-        _begin(args.out, replace=args.force)
-    state = SearchState(args.out / STATE, job.asked(), resume=args.resume)
-    return search(args.out, job, state, Progress(), allow_unproven=getattr(args, "allow_unproven", False))
+    with contextlib.ExitStack() as held:
+        held.enter_context(taken(args.out, WHO))
+        if not args.resume:
+            _check_free(args.out, replace=args.force)
+        for source in args.sources:
+            if (source / "run.json").is_file():
+                held.enter_context(reading(source, WHO))
+        progress = Progress()
+        networks, training = _networks(args, config, progress)
+        job = SearchJob(
+            networks=networks, config=config, training=training, contract=contract, profile=profiles.get(config.target)
+        )
+        if not args.resume:
+            clear(args.out)
+        state = SearchState(args.out / STATE, job.asked(), resume=args.resume)
+        return search(args.out, job, state, progress, allow_unproven=getattr(args, "allow_unproven", False))
 
 
 def search(
@@ -159,7 +170,10 @@ def read_grid(args: argparse.Namespace, *, without: Sequence[str] = ()) -> Searc
     return resolve(SearchConfig, section="search", file=args.config, options=given)
 
 
-def _networks(args: argparse.Namespace, config: SearchConfig) -> tuple[tuple[Network, ...], FinetuneConfig | None]:
+def _networks(
+    args: argparse.Namespace, config: SearchConfig, progress: Progress
+) -> tuple[tuple[Network, ...], FinetuneConfig | None]:
+    from edgetl.run import RunFolder
     from edgetl.search.grid import networks
     from edgetl.search.pipeline import networks_of_runs
 
@@ -169,42 +183,47 @@ def _networks(args: argparse.Namespace, config: SearchConfig) -> tuple[tuple[Net
         if config.backbones or config.image_sizes:
             fix = "edgetl search DATA, or edgetl deploy RUN --search"
             raise UsageError("--backbones and --image-sizes", "used with DATA", "finished runs", fix=fix)
-        return networks_of_runs(runs), None
+        found = networks_of_runs(runs)
+        progress.note(RunFolder(runs[0]).read().in_words)  # of the others too, or they are not compared
+        return found, None
     if len(sources) > 1:
         other = next(s for s in sources if s not in runs)
         raise UsageError(
             "DATA|RUN", "one data set, or finished runs only", f"{other} among {len(sources)}", fix="drop it"
         )
-    from edgetl.data.load import list_source
 
-    training = given_config(args, base={"data": str(sources[0])})
-    list_source(sources[0])  # before networks are timed, and before --out is made
+    # the data is listed before networks are timed, and before --out is made
+    training = settle_defects(given_config(args, base={"data": str(sources[0])}), progress, args)
     return networks(config, backbone=training.backbone), training
 
 
-def _begin(out: Path, *, replace: bool) -> None:
-    """Make the folder; an earlier search in it is removed first.
+def _check_free(out: Path, *, replace: bool) -> None:
+    """Refuse to search in a folder where something else is.
 
     Raises:
-        UsageError: It exists and may not be replaced, or is not a search.
+        UsageError: It is not empty and may not be replaced, or is not a search.
     """
-    if out.exists() and not replace:
+    if not contents(out):
+        return
+    if not replace:
         fix = "--resume to continue it, --force to replace it"
         raise UsageError(f"--out {out}", "a new folder", "an existing one", fix=fix)
-    if out.exists() and not (out / STATE).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    if not (out / STATE).is_file():
         must = "a search, to be replaced by --force"
         raise UsageError(f"--out {out}", must, "something else", fix="choose another folder")
-    if out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
 
 
 def chosen_by_search(
-    args: argparse.Namespace, config: DeployConfig, contract: Contract, progress: Progress
+    args: argparse.Namespace,
+    config: DeployConfig,
+    contract: Contract,
+    progress: Progress,
+    held: contextlib.ExitStack,
 ) -> tuple[RunFolder, DeployConfig]:
     """Search around a finished run; return the run and the variant that `edgetl deploy` then confirms and ships.
 
-    The search is kept in RUN/search/TARGET and continued there where it was asked for the same.
+    The search is kept in RUN/search/TARGET and continued there where it was asked for the same. `held` keeps that
+    folder from others as long as what was found in it is being shipped.
 
     Raises:
         UnmetContractError: No candidate keeps the contract.
@@ -229,7 +248,9 @@ def chosen_by_search(
         backends=(config.backend,) if config.backend else grid.backends,
         threads=(config.threads,) if config.threads else grid.threads,
     )
+    progress.note(run.in_words)
     training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
+    training = dataclasses.replace(training, defect=run.defect_classes)  # further networks mean what this one means
     further = networks(grid, backbone=run.backbone) if grid.backbones or grid.image_sizes else ()
     own = (run.backbone, run.image_px)
     job = SearchJob(
@@ -240,9 +261,11 @@ def chosen_by_search(
         profile=profiles.get(config.target),
     )
     out = folder.path / "search" / job.profile.name
+    held.enter_context(taken(out, WHO))
     resume = SearchState.fits(out / STATE, job.asked())
     if not resume:
-        _begin(out, replace=True)
+        _check_free(out, replace=True)
+        clear(out)
     state = SearchState(out / STATE, job.asked(), resume=resume)
     result = search(out, job, state, progress, allow_unproven=config.allow_unproven)
     progress.note("\n".join(["", *table(result), "", f"chosen: {result['chosen']}, {result['why']}", ""]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from edgetl.data.defects import plain_form
 from edgetl.data.folder import Entry
 from edgetl.data.samples import SPLITS, BadImage
 from edgetl.errors import DataError
@@ -116,7 +117,7 @@ def without(entries: Sequence[Entry], images: Sequence[BadImage]) -> tuple[Entry
 
 
 def check_classes(listing: Listing, entries: Sequence[Entry]) -> None:
-    """Refuse one class only, classes with too few images, and classes that differ by case alone.
+    """Refuse one class only, classes with too few images, and classes whose names say the same.
 
     Raises:
         DataError: Names the classes.
@@ -128,14 +129,17 @@ def check_classes(listing: Listing, entries: Sequence[Entry]) -> None:
             f"only {named(listing.classes)}",
             fix="add a folder per class",
         )
-    folded = Counter(name.casefold() for name in listing.classes)
-    twins = [name for name in listing.classes if folded[name.casefold()] > 1]
+    same: dict[str, list[str]] = defaultdict(list)
+    for name in listing.classes:
+        same[plain_form(name)].append(name)
+    twins = [names for names in same.values() if len(names) > 1]
     if twins:
         raise DataError(
             f"classes of {listing.root}",
-            "different in more than case",
-            named(twins),
-            fix=f"rename {twins[1]} to {twins[0]}",
+            "different in more than case, spaces and dashes",
+            named(" beside ".join(names) for names in twins),
+            # like with like alone: another pairing would turn defects into good parts
+            fix=f"put {'; '.join(' and '.join(names) for names in twins)} into one folder each, or rename what differs",
         )
     files: dict[str, list[Path]] = defaultdict(list)
     for entry in entries:

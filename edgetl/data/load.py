@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from typing import TYPE_CHECKING, Literal
 
 from edgetl.data.check import (
@@ -22,11 +21,9 @@ from edgetl.data.pool import work_through
 from edgetl.data.samples import BadImage, Dataset, Sample
 from edgetl.data.splits import make_splits
 from edgetl.data.table import list_csv
-from edgetl.errors import DataError
 from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import ImageError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from edgetl.data.samples import Progress
 
 BitDepth = Literal[8, 10, 12, 14, 16]
-GOOD_CLASS = re.compile(r"ok|good|functional|free|pass|no[_\- ].*", re.IGNORECASE)
 
 
 def list_source(source: Path) -> Listing:
@@ -92,43 +88,6 @@ def load_dataset(
         bad=tuple(sorted(bad, key=lambda image: image.path)),
         ignored=listing.ignored,
     )
-
-
-def defect_classes(classes: Sequence[str], chosen: Sequence[str] | None) -> tuple[str, ...]:
-    """Say which classes are defects.
-
-    Args:
-        classes: All class names.
-        chosen: Those the user named; None leaves it to the names: all but one called ok, good, functional, free,
-            pass or no_….
-
-    Returns:
-        In the order of `classes`; never empty, never all of them.
-
-    Raises:
-        DataError: The names do not tell.
-        UsageError: A chosen name is not a class, or nothing or everything was chosen.
-
-    Example:
-        >>> defect_classes(["OK", "dent", "scratch"], None)
-        ('dent', 'scratch')
-    """
-    if chosen is None:
-        good = [name for name in classes if GOOD_CLASS.fullmatch(name)]
-        if len(good) != 1:
-            got = "several: " + ", ".join(good) if good else "none among " + ", ".join(classes)
-            must = "named ok, good, functional, free, pass or no_… for exactly one class"
-            # no guess: the wrong one would declare the good parts defective
-            fix = f"--defect CLASS…, naming the defects among {', '.join(classes)}"
-            raise DataError("the good parts", must, got, fix=fix)
-        return tuple(name for name in classes if name not in good)
-    for name in chosen:
-        if name not in classes:
-            raise UsageError("--defect", "a class of the data", f"'{name}'", fix=nearest(name, classes))
-    if not 0 < len(set(chosen)) < len(classes):
-        must = f"at least one and not all of {', '.join(classes)}"
-        raise UsageError("--defect", must, f"{len(set(chosen))}", fix="--defect CLASS…, naming the defects only")
-    return tuple(name for name in classes if name in chosen)
 
 
 def _usable(

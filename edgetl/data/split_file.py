@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetl.data.samples import Sample
 from edgetl.errors import RunError
+from edgetl.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "label", "split", "group", "certainty", "sha256")
 
 
-def write_split(path: Path, data: Dataset) -> None:
-    """Write every image of a data set."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for s in data.samples:
-            writer.writerow([s.path.resolve(), data.classes[s.label], s.split, s.group or "", s.certainty, s.sha256])
+def write_split(path: Path, data: Dataset) -> str:
+    """Write every image of a data set; return the file's SHA-256."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for s in data.samples:
+        writer.writerow([s.path.resolve(), data.classes[s.label], s.split, s.group or "", s.certainty, s.sha256])
+    return write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def check_split(path: Path, data: Dataset) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgetl.deploy.plan import INT8_FLAGS
 from edgetl.deploy.terms import Term, missed, unproven
+from edgetl.files import write_whole
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
@@ -221,10 +222,8 @@ def make_model(recipe: Recipe, model: bytes, calibration: Any, folder: Path) -> 
     made = apply(recipe, model, used.images if used is not None else None)
     evidence = {**made.evidence(), **seen, "sha256": hashlib.sha256(made.model).hexdigest()}
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(made.model)
-    partial.replace(path)
-    record.write_text(json.dumps(evidence), encoding="utf-8")
+    write_whole(path, made.model)
+    write_whole(record, json.dumps(evidence).encode())
     return made.model, evidence
 
 

@@ -128,9 +128,11 @@ class Contract:
             UsageError: A class is unknown, or a bound on escapes is put on good parts, or on overkill on defects.
         """
         for name, bounds in self.per_class.items():
-            if name not in classes:
-                raise UsageError("a class of the contract", "one of the run's", f"'{name}'", fix=nearest(name, classes))
             defect = name in defect_classes
+            if name not in classes:
+                # a bound on escapes is never put on good parts by advice, nor one on overkill on defects
+                wanted = [c for c in classes if (c in defect_classes) == (bounds.max_escapes is not None)]
+                raise UsageError("a class of the contract", "one of the run's", f"'{name}'", fix=nearest(name, wanted))
             if bounds.max_escapes is not None and not defect:
                 raise UsageError(f"--max-escapes-of {name}", "on a defect class", "good parts", fix="--max-overkill-of")
             if bounds.max_overkill is not None and defect:

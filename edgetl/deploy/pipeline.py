@@ -227,7 +227,7 @@ class Deploying:
         with self.progress.stage("confirm on test"):
             look = Look(self.run, self.contract, self.exported.model, test)
             confirmed, broken = look.confirm(chosen)
-            self.folder.write(dataclasses.replace(self.run, test_looks=self.run.test_looks + 1))
+            self.folder.count_look()
             proven = [c for c in room.rank(tried) if self.config.allow_unproven or not c.unproven]
             floats = [c for c in proven if c.precision == "f32"]
             if broken and floats and chosen.precision != "f32" and self.config.precision is None:

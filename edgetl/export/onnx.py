@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from edgetl.errors import ExportError
+from edgetl.files import write_whole
 from edgetl_runtime import onnx_walk
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import EdgetlError
@@ -123,7 +123,7 @@ def export_onnx(
     names = _name_nodes(proto)
     data = proto.SerializeToString(deterministic=True)
     _check(data, wrapped, size_px)
-    _write(path, data)
+    write_whole(path, data)
     return ExportResult(
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -232,15 +232,3 @@ def _check_batches(data: bytes, wrapped: Deployable, size_px: tuple[int, int]) -
                 raise ExportError(
                     f"the output for {count} images", f"of shape {expected}", got, fix="choose another --backbone"
                 )
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

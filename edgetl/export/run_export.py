@@ -17,6 +17,7 @@ from edgetl.data.split_file import read_split
 from edgetl.errors import RunError
 from edgetl.export.onnx import deployable, export_onnx
 from edgetl.export.parity import check_parity, engine_logits, flips
+from edgetl.files import changing
 from edgetl.finetune.store import load_model
 from edgetl.run import write_json
 from edgetl.versions import versions
@@ -58,13 +59,14 @@ def export_run(folder: RunFolder, run: Run) -> Exported:
     path = folder.path / "export" / "model.onnx"
     record_path = path.with_suffix(".json")
     key = {"weights": _digest(folder.weights), "versions": versions(), "format": RECORD_FORMAT}
-    known = _exported_before(path, record_path, key)
-    if known is not None:
-        return known
-    path.parent.mkdir(exist_ok=True)
-    record = _export(folder, run, path) | {"key": key}
-    write_json(record_path, record)
-    return Exported(path=path, model=path.read_bytes(), parity=record["parity"])
+    with changing(folder.path):  # of two that need the same export, the second one waits for it
+        known = _exported_before(path, record_path, key)
+        if known is not None:
+            return known
+        path.parent.mkdir(exist_ok=True)
+        record = _export(folder, run, path) | {"key": key}
+        write_json(record_path, record)
+        return Exported(path=path, model=path.read_bytes(), parity=record["parity"])
 
 
 def _digest(weights: Path) -> str:

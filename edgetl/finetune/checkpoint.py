@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edgetl.errors import RunError
+from edgetl.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +20,9 @@ FORMAT = 1
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors, numbers, strings, lists, dicts) durably: temporary file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgetl.errors import RunError
+from edgetl.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def cached_features(key: str, compute: Callable[[], NDArray[np.float32]], *, n: 
         try:
             known: NDArray[np.float32] = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError):
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process may have found it too
         else:
             if known.ndim == 2 and len(known) == n and known.dtype == np.float32:
                 return known
@@ -95,10 +96,6 @@ def extract(
 
 def _write(path: Path, features: NDArray[np.float32]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
-            np.save(file, features, allow_pickle=False)
-        except OSError:
-            Path(file.name).unlink()
-            raise
-    Path(file.name).replace(path)
+    buffer = io.BytesIO()
+    np.save(buffer, features, allow_pickle=False)
+    write_whole(path, buffer.getvalue())

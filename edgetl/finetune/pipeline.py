@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import functools
 import os
@@ -17,8 +18,9 @@ from edgetl import backbones
 from edgetl.backbones.build import build, classifier, segments
 from edgetl.backbones.weights import resolve as resolve_weights
 from edgetl.data.augment import AugmentConfig
+from edgetl.data.defects import defect_classes
 from edgetl.data.images import cache_key, load_images
-from edgetl.data.load import defect_classes, load_dataset
+from edgetl.data.load import load_dataset
 from edgetl.data.split_file import check_split, write_split
 from edgetl.errors import RunError, TrainingError
 from edgetl.finetune.augment_fit import Borne, fit_augmentation
@@ -63,7 +65,8 @@ class Finetuning:
 
     Args:
         config: What to compute.
-        folder: Where the run is written, from the moment on when data and weights are known to be usable.
+        folder: Where the run is written, from the moment on when data and weights are known to be usable; the caller
+            holds it (`files.taken`), or two runs would mix.
         progress: Shows the stages.
         resume: Continue the run in the folder; otherwise one that is there is replaced.
     """
@@ -75,6 +78,7 @@ class Finetuning:
         self.device = pick_device(config.device)
         self.seconds: dict[str, float] = {"features": 0.0, "head": 0.0, "finetune": 0.0, "total": 0.0}
         self.epochs: list[dict[str, Any]] = []
+        self.files: dict[str, str] = {}
         self.load_before = os.getloadavg()[0]
         self._features_trunk: FrozenTrunk | None = None
         self._finetuned: FrozenTrunk | None = None
@@ -118,12 +122,12 @@ class Finetuning:
         Raises:
             RunError: The run to be resumed was started with other images.
         """
-        if self.resume and self.folder.split_csv.is_file():
-            check_split(self.folder.split_csv, self.data)
-            return
+        split = self.folder.split_csv
         if not self.resume:
             self.folder.begin(to_mapping(self.config))
-        write_split(self.folder.split_csv, self.data)
+        elif split.is_file():
+            check_split(split, self.data)
+        self.files[split.name] = write_split(split, self.data)
 
     def _stoppable(self, advance: Callable[[int, int], None]) -> Callable[[int, int], None]:
         def step(done: int, total: int) -> None:
@@ -219,7 +223,7 @@ class Finetuning:
             {
                 "phase": "baseline",
                 "val_log_loss": calibrated_log_loss(logits, self.val.labels),
-                "val_accuracy": _accuracy(logits, self.val.labels),
+                "val_accuracy": float((logits.argmax(axis=1) == self.val.labels).mean()),
             }
         )
         return head
@@ -328,7 +332,7 @@ class Finetuning:
         test = self.test
         baseline_test = head.logits(self.test_features)
         test_logits = self._logits(test) if kept == "finetuned" else baseline_test
-        save_weights(self.folder.weights, self.model)
+        self.files[self.folder.weights.name] = save_weights(self.folder.weights, self.model)
         run = Run(
             edgetl_version=edgetl.__version__,
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -359,7 +363,8 @@ class Finetuning:
             conditions=conditions(self.device, self.load_before),
         )
         rows = [(self.data.split("val"), val_logits), (self.data.split("test"), test_logits)]
-        write_predictions(self.folder.predictions, self.data, rows, run)
+        self.files[self.folder.predictions.name] = write_predictions(self.folder.predictions, self.data, rows, run)
+        run = dataclasses.replace(run, files=self.files)
         self.folder.write(run)
         return run
 
@@ -383,10 +388,6 @@ class Finetuning:
             thresholds=thresholds,
             temperature=temperature,
         )
-
-
-def _accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    return float((logits.argmax(axis=1) == labels).mean())
 
 
 def finetune(config: FinetuneConfig, folder: RunFolder, progress: Progress, *, resume: bool = False) -> Run:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from edgetl import backbones
 from edgetl.backbones.build import build
 from edgetl.errors import RunError
+from edgetl.files import write_whole
 from edgetl_runtime.tasks.classification import decide
 
 if TYPE_CHECKING:
@@ -27,11 +29,9 @@ if TYPE_CHECKING:
 PREDICTION_COLUMNS = ("path", "split", "label", "predicted", "score", "defect_score", "verdict")
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the network's tensors as safetensors: temporary file, then rename."""
-    temporary = path.with_name(path.name + ".part")
-    save_file({k: v.contiguous() for k, v in model.cpu().state_dict().items()}, temporary)
-    temporary.replace(path)
+def save_weights(path: Path, model: nn.Module) -> str:
+    """Write the network's tensors as safetensors, whole or not at all; return the file's SHA-256."""
+    return write_whole(path, save({k: v.contiguous() for k, v in model.cpu().state_dict().items()}))
 
 
 def load_model(folder: RunFolder, run: Run) -> nn.Module:
@@ -51,19 +51,20 @@ def load_model(folder: RunFolder, run: Run) -> nn.Module:
 
 def write_predictions(
     path: Path, data: Dataset, rows: Sequence[tuple[Sequence[Sample], NDArray[np.float32]]], run: Run
-) -> None:
-    """Write the scores of every evaluated image."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(PREDICTION_COLUMNS)
-        for samples, logits in rows:
-            decisions = decide(
-                logits,
-                classes=run.classes,
-                defect_classes=run.defect_classes,
-                thresholds=run.thresholds,
-                temperature=run.temperature,
-            )
-            for s, d in zip(samples, decisions, strict=True):
-                scores = (f"{d.score:.6f}", f"{d.defect_score:.6f}")
-                writer.writerow([s.path.resolve(), s.split, data.classes[s.label], d.label, *scores, d.verdict])
+) -> str:
+    """Write the scores of every evaluated image; return the file's SHA-256."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(PREDICTION_COLUMNS)
+    for samples, logits in rows:
+        decisions = decide(
+            logits,
+            classes=run.classes,
+            defect_classes=run.defect_classes,
+            thresholds=run.thresholds,
+            temperature=run.temperature,
+        )
+        for s, d in zip(samples, decisions, strict=True):
+            scores = (f"{d.score:.6f}", f"{d.defect_score:.6f}")
+            writer.writerow([s.path.resolve(), s.split, data.classes[s.label], d.label, *scores, d.verdict])
+    return write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))

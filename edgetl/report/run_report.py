@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
+from edgetl.files import write_whole
 from edgetl.metrics import binomial_upper
 from edgetl.report.deployments import read_deployments
 from edgetl.report.predictions import read_predictions, worst_errors
@@ -35,13 +35,8 @@ def write_run_report(folder: RunFolder, run: Run) -> Path:
         The path of the report.
     """
     html = render(page(folder, run))
-    temporary = folder.report.with_name(folder.report.name + ".part")
-    with temporary.open("wb") as file:
-        # names that are not UTF-8 on disk cannot be written as such
-        file.write(html.encode("utf-8", "replace"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder.report)
+    # names that are not UTF-8 on disk cannot be written as such
+    write_whole(folder.report, html.encode("utf-8", "replace"))
     return folder.report
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
+from edgetl.files import write_whole
 from edgetl.report.pareto import Mark, pareto_picture, svg_bytes
 from edgetl.report.run_report import render
 
@@ -25,19 +25,10 @@ def write_search_report(out: Path, result: Mapping[str, Any]) -> Path:
     """
     picture = _picture(result)
     if picture:
-        _write(out / "front.svg", svg_bytes(picture))
+        write_whole(out / "front.svg", svg_bytes(picture))
     html = render({"result": result, "picture": picture, "timed": _timed(result)}, template="search.html")
-    _write(out / "report.html", html.encode("utf-8", "replace"))
+    write_whole(out / "report.html", html.encode("utf-8", "replace"))
     return out / "report.html"
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _timed(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

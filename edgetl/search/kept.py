@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.deploy.candidates import Candidate
 from edgetl.errors import RunError
+from edgetl.files import write_whole
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.schema import from_mapping, to_mapping
 from edgetl_runtime.tasks.classification import Thresholds
@@ -25,9 +26,7 @@ def keep(candidate: Candidate, models: Path) -> dict[str, Any]:
     models.mkdir(exist_ok=True)
     name = hashlib.sha256(candidate.model).hexdigest()
     if not (models / name).is_file():
-        partial = models / f"{name}.part"
-        partial.write_bytes(candidate.model)
-        partial.replace(models / name)
+        write_whole(models / name, candidate.model)
     return {
         "figures": candidate.to_mapping() | {"evidence": candidate.evidence},
         "options": to_mapping(candidate.options),

@@ -15,6 +15,7 @@ from edgetl.deploy.latency import Contestant, measure_together
 from edgetl.deploy.memory import memory_images, memory_mb
 from edgetl.deploy.plan import plan
 from edgetl.errors import RunError
+from edgetl.files import taken
 from edgetl.profiles import DeviceProfile
 from edgetl.run import RunFolder
 from edgetl.search import choice
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 SCREEN_IMAGES = 8
 TIMING_IMAGES = 32
 MODELS = "models"
+WHO = "edgetl search"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ class Searching:
         if network.run is not None or not self.profile.measured_here or not self.contract.bounds_latency:
             return None
         from edgetl import backbones
-        from edgetl.data.load import defect_classes
+        from edgetl.data.defects import defect_classes
 
         t = self._training
         # the preset may enlarge it later, never shrink it: what is too slow at this size stays too slow
@@ -201,11 +203,13 @@ class Searching:
         config = dataclasses.replace(
             self._configured(network), data=str(listing), preset="fast", defect=self._defects()
         )
-        run = finetune(config, RunFolder(self.folder / "slices" / network.name), self.progress)
+        folder = self.folder / "slices" / network.name
+        with taken(folder, WHO):
+            run = finetune(config, RunFolder(folder), self.progress)
         return {"accuracy": run.val["accuracy"], "n": run.val["n"], "train_images": len(samples) - run.val["n"]}
 
     def _defects(self) -> tuple[str, ...]:
-        from edgetl.data.load import defect_classes
+        from edgetl.data.defects import defect_classes
 
         return defect_classes(self._data.classes, self._training.defect)
 
@@ -235,9 +239,10 @@ class Searching:
         from edgetl.report.run_report import write_run_report
 
         self.progress.note(f"{network.name}: fine-tuning")
-        run = finetune(self._configured(network), folder, self.progress, resume=folder.config_json.is_file())
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
-        write_run_report(folder, run)
+        with taken(folder.path, WHO):
+            run = finetune(self._configured(network), folder, self.progress, resume=folder.config_json.is_file())
+            shutil.rmtree(folder.checkpoints, ignore_errors=True)
+            write_run_report(folder, run)
         return folder
 
     def _judge(self, network: Network, record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -360,12 +365,17 @@ def networks_of_runs(folders: Sequence[Path]) -> tuple[Network, ...]:
     """Return finished runs as networks of a grid.
 
     Raises:
-        RunError: A folder holds no finished run.
+        RunError: A folder holds no finished run, or two call other classes good parts.
         UsageError: Two folders have the same name.
     """
     found: dict[str, Network] = {}
+    meant: set[str] = set()
     for folder in folders:
         run = RunFolder(folder).read()
+        meant.add(run.in_words)
+        if len(meant) > 1:  # their escapes and overkill are not of the same parts
+            must, got = "of the same good parts and defects, to be compared", " against ".join(sorted(meant))
+            raise RunError("the runs", must, got, fix="finetune them with the same DATA and --defect")
         name = folder_name(folder.resolve().name, None)
         if name in found:
             raise UsageError("the names of the runs", "different", f"'{name}' twice", fix="rename one of the folders")

@@ -36,10 +36,10 @@ def open_lock(path: Path) -> int:
     return descriptor
 
 
-def try_lock(descriptor: int) -> bool:
-    """Take the lock of an open file at once; False if another holds it."""
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Take the lock of an open file at once, `shared` beside others that share it; False if another holds it."""
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request())
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_RDLCK if shared else fcntl.F_WRLCK))
     except BlockingIOError:
         return False
     return True
@@ -69,5 +69,5 @@ def holder(path: Path) -> str | None:
         os.close(descriptor)
 
 
-def _request() -> bytes:
-    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # the whole file
+def _request(kind: int = fcntl.F_WRLCK) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)  # the whole file

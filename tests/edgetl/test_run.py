@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -34,6 +35,28 @@ def test_read_refuses_a_run_of_another_form(change, words, run_folder):
     with pytest.raises(RunError) as caught:
         run_folder.read()
     assert words in caught.value.sentence
+
+
+@pytest.mark.parametrize("name", ["split.csv", "weights.safetensors", "predictions.csv"])
+def test_read_refuses_a_file_of_another_run(name, run_folder):
+    (run_folder.path / name).write_bytes((run_folder.path / name).read_bytes() + b"\n")
+    with pytest.raises(RunError, match=rf"{name} must be the one that run\.json was written with; got another one"):
+        run_folder.read()
+    (run_folder.path / name).unlink()
+    assert run_folder.read()  # what is missing is said by whoever needs it
+
+
+def test_read_refuses_a_run_that_does_not_say_what_it_was_written_with(run_folder):
+    run_folder.write(dataclasses.replace(run_folder.read(), files={}))
+    with pytest.raises(RunError, match=r"split\.csv of .* must be recorded with its digest; got none(?s:.)*--force"):
+        run_folder.read()
+
+
+def test_looks_are_counted_in_what_is_there_now(run_folder):
+    looks = run_folder.read().test_looks
+    run_folder.count_look()
+    run_folder.count_look()
+    assert run_folder.read().test_looks == looks + 2
 
 
 def test_read_says_how_to_finish_an_unfinished_run(run_folder):

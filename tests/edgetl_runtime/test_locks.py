@@ -163,3 +163,16 @@ def test_root_is_refused_in_another_users_device(open_folder, run):
     assert (code, list(root.iterdir())) == (1, [])
     assert "the owner of" in found["error"]["message"]
     assert found["error"]["try"].startswith("sudo -u nobody edgetl-runtime")
+
+
+def test_a_lock_is_shared_by_those_who_ask_for_it_shared_and_taken_alone_when_they_are_gone(tmp_path):
+    first, second, alone = (locks.open_lock(tmp_path / "lock") for _ in range(3))
+    assert [locks.try_lock(descriptor, shared=True) for descriptor in (first, second)] == [True, True]
+    assert not locks.try_lock(alone)
+    os.close(first)
+    assert not locks.try_lock(alone)
+    assert locks.try_lock(second)  # the last one that shares it may have it alone
+    assert not locks.try_lock(alone, shared=True)
+    os.close(second)
+    assert locks.try_lock(alone)
+    os.close(alone)

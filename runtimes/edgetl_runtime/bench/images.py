@@ -68,7 +68,12 @@ def of_folder(folder: Path, classes: tuple[str, ...], *, seed: int = 0) -> Image
     labelled = len(labels) == len(paths) and not unknown
     if unknown and set(labels.values()) & set(classes):  # some are classes: the others are a mistake
         must, got = "classes of the bundle: " + ", ".join(classes), ", ".join(unknown)
-        raise UsageError(f"subfolders of {folder}", must, got, fix="leave other images out, or rename the folders")
+        raise UsageError(
+            f"subfolders of {folder}",
+            must,
+            got,
+            fix="leave other images out, or name every folder as the class that its parts are",
+        )
     order = sorted(different.values())
     random.Random(seed).shuffle(order)  # noqa: S311  (an order, not a secret)
     return Images(

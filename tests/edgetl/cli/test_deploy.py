@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgetl.cli import deploy
+from edgetl.files import file_taken, reading, taken
 
 CANDIDATE = {
     "id": str, "backend": str, "precision": str, "accuracy": float, "drop_pp": float, "flips": int, "escapes": int,
@@ -133,3 +134,44 @@ def test_configuration_and_contract_come_from_files_and_options_win(run_folder, 
     assert (target, asked.target, asked.line) == ("jetson-orin-nano", "jetson", "b")
     assert (first.max_escapes, first.max_flips_pct) == (3, 2.0)
     assert (second.max_escapes, second.max_flips_pct) == (5, 4.0)
+
+
+@pytest.mark.parametrize("file", ["split.csv", "weights.safetensors"])
+@pytest.mark.parametrize("command", ["deploy", "export", "search"])
+def test_files_of_two_runs_in_one_folder_are_never_taken_for_one(command, file, run_folder, edgetl, tmp_path):
+    path = run_folder.path / file
+    content = path.read_bytes()
+    other = content.replace(b",test,", b",train,", 1) if file == "split.csv" else content[:-1] + b"\x00"
+    assert other != content
+    path.write_bytes(other)
+    answer = edgetl(command, run_folder.path, "--out", tmp_path / "out")
+    assert (answer.exit, answer.result["error"]["type"]) == (1, "RunError"), answer
+    assert f"{path} must be the one that run.json was written with; got another" in answer.result["error"]["message"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_bundle_is_made_by_one_process_at_a_time(run_folder, edgetl, tmp_path):
+    out = tmp_path / "x.edgetl"
+    with file_taken(out, "edgetl deploy"):
+        for command in ("deploy", "export"):
+            answer = edgetl(command, run_folder.path, "--out", out, "--force")
+            assert (answer.exit, answer.result["error"]["type"]) == (1, "InUseError")
+            assert answer.result["error"]["message"].startswith(f"the file {out} must be free; got edgetl deploy (")
+    assert not out.exists()
+
+
+def test_run_is_not_replaced_while_it_is_deployed_and_not_deployed_while_it_is_written(
+    run_folder, blob_parts, edgetl, tmp_path
+):
+    folder = run_folder.path
+    with reading(folder, "edgetl deploy"):
+        answer = edgetl("finetune", blob_parts, "--out", folder, "--force")
+    assert (answer.exit, answer.result["error"]["type"]) == (1, "InUseError")
+    assert run_folder.read()
+    with taken(folder, "edgetl finetune"):
+        for command in ("deploy", "export", "search"):
+            answer = edgetl(command, folder, "--out", tmp_path / "out")
+            assert (answer.exit, answer.result["error"]["type"]) == (1, "InUseError")
+            assert answer.result["error"]["message"].startswith(
+                f"the folder {folder} must be free; got edgetl finetune"
+            )

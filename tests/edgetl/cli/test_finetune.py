@@ -27,7 +27,7 @@ def test_result_holds_the_stated_keys(finished):
     result = finished.result
     assert result["schema"] == "edgetl.finetune/1"
     assert (result["backbone"], result["classes"]) == ("tf_efficientnet_lite0", ["good", "hole"])
-    assert result["defect_classes"] == ["hole"]
+    assert (result["good_classes"], result["defect_classes"]) == (["good"], ["hole"])
     for split in ("val", "test", "baseline_test"):
         assert {key: type(result[split][key]) for key in METRICS} == METRICS
         assert sum(map(sum, result[split]["confusion"])) == result[split]["n"]
@@ -44,6 +44,42 @@ def test_run_holds_its_files_and_no_checkpoints(finished):
     phases = [json.loads(line)["phase"] for line in folder.metrics.read_text().splitlines()]
     assert phases == ["baseline", "top", "top"]
     assert folder.read().data["licence"] == "CC0-1.0"
+
+
+def test_first_of_all_it_says_which_classes_are_good_and_which_are_defects(finished):
+    assert finished.stderr.splitlines()[0] == "good: good; defects: hole"
+    report = finetune.Path(finished.result["report"]).read_text(encoding="utf-8")
+    assert "good: good; defects: hole" in report.partition("</header>")[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "code", "words", "fix"),
+    [
+        (
+            ("no_screw", "screw"), 2, "'no_screw' may be parts without the fault 'screw' or parts",
+            "--defect screw if no_screw is good, or --defect no_screw if not",
+        ),
+        (
+            ("OK", "PIT", "ok", "pit"), 1, "got OK beside ok, PIT beside pit",
+            "put OK and ok; PIT and pit into one folder each, or rename what differs",
+        ),
+        (("bolt", "nut"), 1, "none among bolt, nut", "--defect CLASS…, naming the defects among bolt, nut"),
+    ],
+)  # fmt: skip
+def test_names_that_contradict_each_other_are_refused_before_an_image_is_opened(
+    classes, code, words, fix, edgetl, tmp_path
+):
+    for name in classes:
+        (tmp_path / "parts" / name).mkdir(parents=True)
+        for index in range(5):
+            os.mkfifo(tmp_path / "parts" / name / f"{index}.png")  # whoever opens one waits for ever
+    answers = [edgetl("finetune", tmp_path / "parts", "--out", tmp_path / "run")]
+    answers.append(edgetl("search", tmp_path / "parts", "--out", tmp_path / "run", "--p99-ms", 5))
+    for answer in answers:
+        assert answer.exit == code, answer
+        assert words in answer.result["error"]["message"]
+        assert answer.result["error"]["try"] == fix
+    assert not (tmp_path / "run").exists()
 
 
 def test_show_is_a_table_that_names_the_report(finished):
@@ -184,6 +220,37 @@ def test_existing_run_is_refused_and_replaced_by_force(edgetl, make_parts, tmp_p
     assert finished.result["error"]["message"] == "--resume must be used on an unfinished run; got a finished one."
     assert edgetl("finetune", "--config", config, "--out", out, "--force", "--seed", 4).exit == 0
     assert RunFolder(out).read().config["seed"] == 4
+
+
+@pytest.fixture
+def at_work(make_parts, tmp_path):
+    """A `finetune` into tmp_path/run, in a process of its own, that waits in the midst of its images until it ends."""
+    data, out = make_parts(tmp_path / "slow", counts={"good": 8, "hole": 8}), tmp_path / "run"
+    os.mkfifo(data / "good" / "999.png")
+    command = [sys.executable, "-m", "edgetl", "finetune", str(data), "--out", str(out), *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        writer = os.open(data / "good" / "999.png", os.O_WRONLY)  # returns as soon as the child reads its images
+        try:
+            yield child
+        finally:
+            child.kill()
+            os.close(writer)
+
+
+def test_folder_belongs_to_the_run_that_started_first_until_its_process_is_dead(
+    edgetl, make_parts, at_work, one_thread, tmp_path
+):
+    data, out = make_parts(tmp_path / "parts", counts={"good": 9, "hole": 9}), tmp_path / "run"
+    for options in ((), ("--force",), ("--resume",)):
+        second = edgetl("finetune", data, "--out", out, *SMALL, "--preset", "fast", *options)
+        assert (second.exit, second.result["error"]["type"]) == (1, "InUseError"), second
+        words = f"the folder {out} must be free; got edgetl finetune (process {at_work.pid} on "
+        assert second.result["error"]["message"].startswith(words)
+    at_work.kill()
+    at_work.wait()
+    assert edgetl("finetune", data, "--out", out, *SMALL, "--preset", "fast").exit == 0
+    assert RunFolder(out).read().config["data"] == str(data)
+    assert not [path.name for path in out.iterdir() if "lock" in path.name]
 
 
 def test_force_refuses_what_is_no_run(edgetl, blob_parts, tmp_path):

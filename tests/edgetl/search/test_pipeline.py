@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -165,3 +166,10 @@ def test_search_trains_two_resolutions_and_goes_on_where_training_stopped(
     assert {p["network"] for p in found.points} == {"tf_efficientnet_lite0-32", "tf_efficientnet_lite0-48"}
     run = RunFolder(tmp_path / "s" / "runs" / "tf_efficientnet_lite0-48").read()
     assert (run.image_px, run.test_looks) == (48, 1)  # the search itself did not look
+
+
+def test_runs_that_call_other_parts_good_are_not_compared(runs, tmp_path):
+    other = RunFolder(shutil.copytree(runs[1], tmp_path / "other"))
+    other.write(dataclasses.replace(other.read(), defect_classes=("good",)))
+    with pytest.raises(RunError, match="got good: good; defects: hole against good: hole; defects: good"):
+        networks_of_runs([runs[0], other.path])
