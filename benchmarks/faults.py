@@ -45,8 +45,9 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def small_bundle(
-    path: Path, *, sequence: int, seed: int, key: SigningKey, wrong: bool = False, padding: int = 0
-) -> Path:
+    path: Path, *, sequence: int, seed: int, key: SigningKey, wrong: bool = False, padding: int = 0,
+    latency_ms: float = 0.0,
+) -> Path:  # fmt: skip
     """Write a signed bundle of some kilobytes for the null backend; every seed gives other answers.
 
     Args:
@@ -56,14 +57,16 @@ def small_bundle(
         key: That signs it.
         wrong: Its golden scores are those of another model, so that its self-test fails.
         padding: Bytes of a further member.
+        latency_ms: That its model takes for every answer.
     """
     spec = PreprocessSpec(width_px=SIZE_PX, height_px=SIZE_PX)
     rng = np.random.default_rng(1)
     images = [cv2.imencode(".png", rng.integers(0, 256, (9, 9, 3)).astype(np.uint8))[1].tobytes() for _ in range(2)]
     tensors = np.stack([preprocess(decode(data, spec), spec, colour="rgb") for data in images])
-    members = {"model.json": b'{"classes": 2, "seed": %d}' % seed, "tensors.npy": npy(tensors)}
+    model = b'{"classes": 2, "seed": %d, "latency_ms": %r}'
+    members = {"model.json": model % (seed, latency_ms), "tensors.npy": npy(tensors)}
     backend, options = get("null"), LoadOptions(threads=1)
-    model = members["model.json"] if not wrong else b'{"classes": 2, "seed": 999}'
+    model %= (999 if wrong else seed, 0.0)
     with backend.load(backend.compile(model, options), options) as opened:
         scores = probabilities(opened.infer(tensors), 1.0).astype(np.float32)
     members["scores.npy"], half = npy(scores), Thresholds(nok_at=0.5, ok_below=0.5)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import hypothesis
 import numpy as np
 import onnx
 import pytest
@@ -25,6 +26,10 @@ from edgetl_runtime.tasks.classification import Thresholds, probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# an example is right or wrong, however long this machine takes for it
+hypothesis.settings.register_profile("edgetl", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("edgetl")
 
 
 def build_tiny_onnx(*, classes: int = 2, size_px: int = 16, seed: int = 0, domain: str = "") -> bytes:

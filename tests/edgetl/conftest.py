@@ -163,7 +163,7 @@ class Server:
             f"IdentityFile {self.folder / key}\nIdentitiesOnly yes\nIdentityAgent none\n"
             f"UserKnownHostsFile {self.folder / known}\nGlobalKnownHostsFile none\n"
         )
-        return Settings(config=config, connect_s=5, **other)
+        return Settings(config=config, connect_s=60, **other)
 
     def cut(self) -> int:
         """Kill every session of the server at once; return how many processes died."""
@@ -217,10 +217,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stderr=log)
     try:
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10):
                 break
             time.sleep(0.05)
+        else:
+            pytest.fail(f"sshd did not come up: {(folder / 'log').read_text()}")
         address = Address(host="127.0.0.1", user=getpass.getuser(), port=port)
         yield Server(folder=folder, address=address, process=process)
     finally:

@@ -394,7 +394,7 @@ def test_close_waits_for_a_member_that_is_being_read(
         opened.member_bytes("golden/000.png")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_open_bundle_raises_nothing_but_bundle_errors(
     data: st.DataObject, good: dict[str, bytes], tmp_path: Path

@@ -30,7 +30,7 @@ class Clock:
         return self.now_ns
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 1e3), min_size=300, max_size=400))
 def test_percentile_equals_numpys_nearest_rank(samples: list[float]) -> None:
     for percent in (50, 90, 99):

@@ -199,7 +199,7 @@ def test_check_is_bounded(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Callable[.
         onnx_walk.check(tiny_onnx(), name="m")
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_check_raises_nothing_but_bundle_errors(data: st.DataObject, tiny_onnx: Callable[..., bytes]) -> None:
     model = bytearray(tiny_onnx())
@@ -212,7 +212,7 @@ def test_check_raises_nothing_but_bundle_errors(data: st.DataObject, tiny_onnx: 
         onnx_walk.check(bytes(model[cut:] if data.draw(st.booleans()) else model[:cut]), name="m")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_check_survives_random_bytes(tail: bytes) -> None:
     with contextlib.suppress(BundleError):

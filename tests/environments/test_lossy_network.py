@@ -74,11 +74,6 @@ class Link:
         for fd in (*(fd for fd, _ in self._ends), self._ending, self._wake):
             os.close(fd)
 
-    def down_for(self, seconds: float) -> None:
-        """Lose everything for so long, beginning now."""
-        self.up = False
-        threading.Timer(seconds, setattr, (self, "up", True)).start()
-
     def _tun(self, name: str) -> tuple[int, str]:
         fd = os.open(TUN, os.O_RDWR)
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TUN | IFF_NO_PI))
@@ -139,11 +134,14 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
         process = subprocess.Popen(line, stderr=log, start_new_session=True)
         stack.callback(process.wait)
         stack.callback(process.kill)
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection((FAR, PORT), timeout=1):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection((FAR, PORT), timeout=10):
                 break
             time.sleep(0.05)
-        settings = Settings(config=folder / "client", connect_s=10, silence_s=3)
+        else:
+            pytest.fail(f"sshd did not come up: {(folder / 'log').read_text()}")
+        settings = Settings(config=folder / "client", connect_s=60, silence_s=3)
         yield Far(link, Address(host=FAR, user="root", port=PORT), settings)
 
 
@@ -161,16 +159,19 @@ def test_a_copy_arrives_whole_through_loss(far: Far, tmp_path: Path) -> None:
     assert far.link.dropped / (far.link.dropped + far.link.passed) == pytest.approx(LOSS, abs=0.02)
 
 
-def test_a_copy_goes_on_where_the_network_went_away(far: Far, tmp_path: Path) -> None:
+def test_a_copy_goes_on_where_the_network_went_away(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network comes back when its loss has been noticed."""
     source = tmp_path / "part.edgetl"
     source.write_bytes(random.Random(1).randbytes(2 * 2**20))
-    outages = iter([6.0])
+    outages = iter([True])
 
     def advance(done: int, total: int) -> None:
-        if done >= total / 2 and (seconds := next(outages, None)):
-            far.link.down_for(seconds)
+        if done >= total / 2 and next(outages, False):
+            far.link.up = False
 
     with connect(far.address, far.settings) as remote:
+        reconnect = remote.reconnect
+        monkeypatch.setattr(remote, "reconnect", lambda: (setattr(far.link, "up", True), reconnect()))
         copied = send(remote, source, str(tmp_path / "there"), advance=advance)
     assert (tmp_path / "there").read_bytes() == source.read_bytes()
     assert copied.interruptions >= 1
@@ -191,30 +192,37 @@ def test_a_network_gone_during_the_self_test_leaves_the_old_generation(
         chosen = dataclasses.replace(fields, sequence=sequence, chosen="null-f32")
         write_bundle(paths[-1], chosen, members, keys=(key,))
 
-    def deliver_it(path: Path) -> dict[str, Any]:
-        options = DeliveryOptions(
-            root=str(device.root), runtime=(sys.executable, "-m", "edgetl_runtime"), trial_s=0.2, trial_inferences=20
-        )
+    here = (sys.executable, "-m", "edgetl_runtime")
+
+    def deliver_it(path: Path, runtime: tuple[str, ...] = here) -> dict[str, Any]:
+        options = DeliveryOptions(root=str(device.root), runtime=runtime, trial_s=0.2, trial_inferences=20)
         host = f"root@{FAR}:{PORT}"
         return deliver(path, host, options, Progress(quiet=True), settings=far.settings)
 
     assert deliver_it(paths[0])["result"] == "COMMITTED"
 
+    patient = tmp_path / "patient.py"  # its self-test does not end by itself
+    patient.write_text(
+        "import signal, sys\nfrom edgetl_runtime.__main__ import main\nfrom edgetl_runtime.install import selftest\n"
+        "selftest.run = lambda *_: [signal.pause() for _ in iter(int, 1)]\nsys.exit(main())\n"
+    )
+
     def cut() -> None:
         deadline = time.monotonic() + 60
         while device.busy_phase() != "SELF_TEST" and time.monotonic() < deadline:
-            time.sleep(0.002)
-        far.link.down_for(12)
+            time.sleep(0.01)
+        far.link.up = False
 
     thread = threading.Thread(target=cut)
     thread.start()
     with pytest.raises(TransportError):
-        deliver_it(paths[1])
+        deliver_it(paths[1], (sys.executable, str(patient)))
     thread.join()
     assert device.states.read().committed.sequence == 1
     deadline = time.monotonic() + 60
-    while (device.busy_phase() is not None or not far.link.up) and time.monotonic() < deadline:
-        time.sleep(0.05)  # the device ends what was cut off, or finishes it and waits on trial
+    while device.busy_phase() is not None and time.monotonic() < deadline:
+        time.sleep(0.05)  # the device ends what was cut off
+    far.link.up = True
     assert device.states.read().committed.sequence == 1
     assert deliver_it(paths[1])["result"] == "COMMITTED"
     state = device.states.read()

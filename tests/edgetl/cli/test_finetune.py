@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from safetensors.numpy import load_file
@@ -98,20 +97,33 @@ def balanced(edgetl, blob_parts, one_thread, tmp_path_factory):
     return load_file(out / "weights.safetensors")
 
 
+# the command, which stops after its third line of metrics until the signal has been sent
+PAUSING = """
+import sys
+from edgetl.__main__ import main
+from edgetl.run import RunFolder
+append, lines = RunFolder.append_metrics, []
+def append_then_wait(self, record):
+    append(self, record)
+    lines.append(record)
+    if len(lines) == 3:
+        print("third", flush=True)
+        sys.stdin.readline()
+RunFolder.append_metrics = append_then_wait
+sys.exit(main())
+"""
+
+
 def interrupt(data, out, number):
     """Send a signal to a child process in the midst of its training; return its exit code and what it printed."""
-    command = [sys.executable, "-m", "edgetl", "finetune", str(data), "--out", str(out), *SMALL, "--json"]
+    command = [sys.executable, "-c", PAUSING, "finetune", str(data), "--out", str(out), *SMALL, "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
     ) as child:
-        metrics, deadline = out / "metrics.jsonl", time.monotonic() + 120
-        while child.poll() is None and time.monotonic() < deadline:
-            if metrics.is_file() and metrics.read_text().count("\n") >= 3:
-                break
-            time.sleep(0.01)
+        assert child.stdout.readline() == "third\n"
         child.send_signal(number)
-        printed = child.communicate(timeout=120)[0]
+        printed = child.communicate("go on\n")[0]
     return child.returncode, printed
 
 

@@ -60,6 +60,25 @@ def options(device: Device, **changes: Any) -> DeliveryOptions:
     return DeliveryOptions(**fields)
 
 
+@pytest.fixture
+def patient(tmp_path: Path) -> Path:
+    """The runtime's command line, whose self-test does not end by itself."""
+    path = tmp_path / "patient.py"
+    path.write_text(
+        "import signal, sys\nfrom edgetl_runtime.__main__ import main\nfrom edgetl_runtime.install import selftest\n"
+        "selftest.run = lambda *_: [signal.pause() for _ in iter(int, 1)]\nsys.exit(main())\n"
+    )
+    return path
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait for what must come; the bound is for what never comes."""
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
 def send(server: Any, device: Device, path: Path, **changes: Any) -> dict[str, Any]:
     address = server.address
     host = f"{address.user}@{address.host}:{address.port}"
@@ -104,25 +123,18 @@ def test_deliver_tells_the_devices_own_words(server, device, bundle, key):
     assert device.states.read().committed is None
 
 
-def test_a_connection_cut_during_the_self_test_leaves_the_old_generation_and_a_retry_succeeds(server, device, bundle):
+def test_a_connection_cut_during_the_self_test_leaves_the_old_generation_and_a_retry_succeeds(
+    server, device, bundle, patient
+):
     send(server, device, bundle(1))
     path = bundle(2)
 
-    def cut() -> None:
-        deadline = time.monotonic() + 60
-        while device.busy_phase() != "SELF_TEST" and time.monotonic() < deadline:
-            time.sleep(0.002)
-        server.cut()
-
-    thread = threading.Thread(target=cut)
+    thread = threading.Thread(target=lambda: until(lambda: device.busy_phase() == "SELF_TEST") and server.cut())
     thread.start()
     with pytest.raises(TransportError):
-        send(server, device, path)
+        send(server, device, path, runtime=(sys.executable, str(patient)))
     thread.join()
-    deadline = time.monotonic() + 20
-    while device.busy_phase() is not None and time.monotonic() < deadline:  # the device ends what was cut off
-        time.sleep(0.05)
-    assert device.busy_phase() is None
+    assert until(lambda: device.busy_phase() is None)  # the device ends what was cut off
     assert device.states.read().committed.sequence == 1
     assert send(server, device, path)["result"] == "COMMITTED"
     results = [entry["result"] for entry in device.log.entries()]

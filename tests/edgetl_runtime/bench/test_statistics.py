@@ -18,7 +18,7 @@ from edgetl_runtime.errors import UsageError
 VALUES = st.lists(st.floats(-0.2, 0.2).filter(lambda v: abs(v) > 1e-6), min_size=4, max_size=14, unique=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(VALUES)
 def test_p_greater_equals_scipys_exact_signed_rank_test(differences: list[float]) -> None:
     ranks = stats.rankdata(np.abs(differences))

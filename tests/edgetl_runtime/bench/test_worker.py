@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -80,11 +80,36 @@ def work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return call
 
 
-def test_slower_spins_after_every_decision(work: Callable[[str], tuple[int, dict]], tiny_path: Path) -> None:
-    code, found = work(job(tiny_path, iterations=20, seconds=0, warmup_s=0.05, network=False, slower_pct=300))
-    whole, inside = sorted(found["decision_ms"])[10], sorted(found["inside_ms"])[10]
-    assert code == 0
-    assert whole > 3.5 * inside
+class SlowLine:
+    """A session whose decisions take a millisecond of a clock; every look at it takes a microsecond more."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def monotonic_ns(self) -> int:
+        self.now_ns += 1000
+        return self.now_ns
+
+    def predict(self, _: bytes) -> None:
+        self.now_ns += 1_000_000
+
+    infer = predict
+
+
+@pytest.mark.parametrize(("slower_pct", "took_ms"), [(0.0, 1.0), (50.0, 1.5), (300.0, 4.0)])
+def test_slower_spins_after_every_decision(monkeypatch: Any, slower_pct: float, took_ms: float) -> None:
+    line = SlowLine()
+    monkeypatch.setattr(worker, "time", line)
+    timed = worker._Timed(line, [b""], worker.Job(kind="round", bundle="x", slower_pct=slower_pct))  # type: ignore[arg-type]
+    for call in (timed.decide, timed.infer):
+        begin = line.now_ns
+        call(0)
+        assert (line.now_ns - begin) / 1e6 == pytest.approx(took_ms, rel=0.02)
+
+
+def test_a_round_is_told_in_one_json_line(work: Callable[[str], tuple[int, dict]], tiny_path: Path) -> None:
+    code, found = work(job(tiny_path, iterations=20, seconds=0, warmup_s=0.05, network=False))
+    assert (code, len(found["decision_ms"]), len(found["inside_ms"])) == (0, 20, 20)
 
 
 def test_an_error_is_one_json_line_with_its_exit_code(work: Callable[[str], tuple[int, dict]], tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
+import faults
 import pytest
 
 from edgetl_runtime import measure
@@ -35,23 +37,31 @@ def cache(tmp_path):
     return tmp_path / "cache"
 
 
+@pytest.fixture(scope="session")
+def silent(kit, tmp_path_factory):
+    """A bundle whose model takes a day for an answer: whatever is done meanwhile is certain to come before it."""
+    path = tmp_path_factory.mktemp("silent") / "silent.edgetl"
+    return faults.small_bundle(path, sequence=9, seed=9, key=kit.key, latency_ms=86_400_000.0)
+
+
 def test_run_proves_and_measures_in_a_child(kit, cache):
     found = selftest.run(kit.bundles["old"], "null-f32", cache, Limits())
     assert found["passed"]
     assert found["golden"]["count"] == 2
-    assert 0 < found["latency_ms"]["p50"] < 1000
+    assert found["latency_ms"]["p50"] > 0
     assert 10 < found["memory_mb"] < 1000
 
 
-def test_run_tells_a_wrong_answer_a_hang_and_a_runaway(kit, cache):
+def test_run_tells_a_wrong_answer_a_hang_and_a_runaway(kit, cache, silent):
     found = selftest.run(kit.bundles["wrong"], "null-f32", cache, Limits())
     assert not found["passed"]
     assert "golden scores" in found["reason"]
-    hang = selftest.run(kit.bundles["old"], "null-f32", cache, Limits(timeout_s=0.05))
+    hang = selftest.run(silent, "null-f32", cache, Limits(timeout_s=0.4))
     assert (hang["passed"], hang["reason"]) == (False, "no answer within 0 s")
-    greedy = selftest.run(kit.bundles["old"], "null-f32", cache, Limits(memory_mb=5.0))
+    greedy = selftest.run(silent, "null-f32", cache, Limits(memory_mb=5.0))
     assert not greedy["passed"]
-    assert "MB, more than 5 MB" in greedy["reason"] or "memory" in greedy["reason"]
+    # seen from outside, or refused by the system and told by the child, whichever comes first
+    assert re.search(r"MB, more than 5 MB|memory|died with code", greedy["reason"])
 
 
 def test_prove_holds_latency_and_memory_against_the_contract(kit, cache, monkeypatch):

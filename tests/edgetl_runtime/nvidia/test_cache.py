@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -103,7 +102,8 @@ def test_a_secret_that_others_may_read_is_refused(kept):
 
 def test_only_the_engines_used_last_are_kept(kept):
     for number in range(KEPT_ENGINES + 2):
-        time.sleep(0.002)
+        for path in kept.folder.glob("*.json"):  # each was used an hour before the next
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * 10**9))
         kept.keep(dataclasses.replace(MARK, options=str(number)), b"plan", {})
     assert len(list(kept.folder.glob("*.plan"))) == len(list(kept.folder.glob("*.json"))) == KEPT_ENGINES
     assert kept.find(MARK).plan is None
