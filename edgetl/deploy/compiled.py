@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from edgetl.nvidia import gate
-from edgetl_runtime.errors import BackendMissingError, UsageError
+from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +49,10 @@ def compiled(
 def _checked(model: bytes, profile: DeviceProfile, said: Callable[[str], None]) -> dict[str, Any]:
     absent = gate.missing()
     if absent is not None:
-        said(f"not checked by NVIDIA's compiler: {absent}; pip install 'edgetl[tensorrt-rtx]'")
+        said(f"not checked by NVIDIA's compiler: {absent}; {gate.INSTALL}")
         return {"refused": False, "words": f"not checked by NVIDIA's compiler: {absent}", "reason": ""}
     checked = gate.check(model, wanted=gate.capabilities(profile))
-    return {"refused": not checked.accepted, "words": checked.words, **checked.to_mapping()}
+    return {"refused": not checked.accepted, **checked.to_mapping()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +78,7 @@ def check_embedding(profile: DeviceProfile) -> None:
     if profile.backend("tensorrt_rtx") is None:
         fix = "--target ipc-rtx; engines for Jetson are built on the board: edgetl-runtime build BUNDLE"
         raise UsageError("--embed-engine", "for a target with TensorRT for RTX", profile.name, fix=fix)
-    absent = gate.missing()
-    if absent is not None:
-        fix = "pip install 'edgetl[tensorrt-rtx]'"
-        raise BackendMissingError("--embed-engine", "possible on this machine", absent, fix=fix)
+    gate.require("--embed-engine")
 
 
 def ahead(candidate: Candidate, profile: DeviceProfile) -> Engine | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import BackendError
+from edgetl_runtime.errors import BackendError, BackendMissingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ DEFAULT = ("SM87",)
 # without float32 products of matrices
 ALONE = "SM75"
 TIME_LIMIT_S = 600.0
+INSTALL = "pip install 'edgetl[tensorrt-rtx]'"
 NOT_MEASURED = "latency not measured on hardware"
 
 
@@ -72,7 +73,8 @@ class Checked:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return {**dataclasses.asdict(self), "seconds": round(self.seconds, 2), "note": NOT_MEASURED}
+        seconds = round(self.seconds, 2)
+        return {**dataclasses.asdict(self), "seconds": seconds, "note": NOT_MEASURED, "words": self.words}
 
 
 def missing() -> str | None:
@@ -80,6 +82,17 @@ def missing() -> str | None:
     from edgetl_runtime.nvidia import library
 
     return library.missing("tensorrt_rtx")
+
+
+def require(option: str) -> None:
+    """Refuse an option that needs the compiler where there is none.
+
+    Raises:
+        BackendMissingError: With the command that installs it.
+    """
+    absent = missing()
+    if absent is not None:
+        raise BackendMissingError(option, "possible on this machine", absent, fix=INSTALL)
 
 
 def capabilities(profile: DeviceProfile) -> tuple[str, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import importlib
 import re
 import shlex
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,14 +56,31 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def command_lines(text: str) -> Iterator[list[str]]:
-    """Yield the words of every `edgetl …` and `edgetl-runtime …` line in the fenced blocks of a page."""
+def fenced(text: str) -> Iterator[str]:
+    """Yield the lines of the fenced blocks of commands, continued lines as one, without prompt, path and variables."""
     for block in re.findall(r"```(?:bash|sh|console|text)?\n(.*?)```", text, flags=re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            words = line.strip().removeprefix("$ ")
-            words = re.sub(r"^(?:\.venv/bin/|[A-Z_]+=\S+ )+", "", words)
-            if re.match(r"edgetl(-runtime)?( [\w-]|$)", words):
-                yield shlex.split(words, comments=True)
+            yield bare(line)
+
+
+def bare(line: str) -> str:
+    return re.sub(r"^(?:\$ |\.venv/bin/|[A-Z_]+=\S+ )+", "", " ".join(line.split()))
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Yield the words of every `edgetl …` and `edgetl-runtime …` line in the fenced blocks of a page."""
+    for words in fenced(text):
+        if re.match(r"edgetl(-runtime)?( [\w-]|$)", words):
+            yield shlex.split(words, comments=True)
+
+
+@functools.cache
+def parser_of(program: str, name: str) -> argparse.ArgumentParser:
+    parser = driver._Parser(prog=f"{program} {name}", allow_abbrev=False)
+    importlib.import_module(TABLES[program][name][0]).add_arguments(parser)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--debug", action="store_true")
+    return parser
 
 
 def refused_command(words: list[str]) -> str | None:
@@ -71,17 +91,145 @@ def refused_command(words: list[str]) -> str | None:
     name = arguments[0]
     if name not in TABLES[program]:
         return f"{program} has no command {name}"
-    parser = driver._Parser(prog=f"{program} {name}", allow_abbrev=False)
-    importlib.import_module(TABLES[program][name][0]).add_arguments(parser)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--debug", action="store_true")
     try:
-        parser.parse_args(arguments[1:])
+        parser_of(program, name).parse_args(arguments[1:])
     except UsageError as error:
         return error.sentence
     except SystemExit:  # --help
         pass
     return None
+
+
+# options of programs that are not ours, where a page names them alone
+FOREIGN = {"--system-site-packages": "python -m venv", "--help": "every command", "--version": "every program"}
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+
+
+def spans(text: str) -> Iterator[str]:
+    """Yield what stands in code font in running text, lines joined."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    yield from (" ".join(code.split()) for _, code in re.findall(r"(`+)(.+?)\1", prose, flags=re.DOTALL))
+
+
+def false_claims(text: str, *, benchmarks: bool = False) -> Iterator[str]:
+    """Yield what a page says of command lines and options that no parser knows.
+
+    Args:
+        text: Of the page.
+        benchmarks: The page is of the benchmarks: what it names alone may be an option of any of them.
+    """
+    prose = re.sub(r"(`+)(.+?)\1|https?://\S+", "", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.DOTALL)
+    loose = re.findall(r"\bedgetl(?:-runtime)? [a-z]+(?: [^\s,;:()]+)* --[^,;:()]*", " ".join(prose.split()))
+    lines = [*spans(text), *fenced(text), *loose]
+    known = every_option() | (script_options("*.py") if benchmarks else set())
+    for line in lines:
+        yield from false_line(bare(line), known)
+    yield from (f"nothing has an option {option}" for option in OPTION.findall(prose) if option not in known)
+
+
+def false_line(line: str, known: set[str]) -> Iterator[str]:
+    program, _, rest = line.partition(" ")
+    if program in TABLES and re.match(r"[\w\[-]|$", rest):  # not the drawing of the two installables
+        yield from false_command(program, rest)
+    elif program == "make":
+        yield from false_make(rest)
+    elif program == "pytest" or re.match(r"python\S* -m pytest ", line):
+        options = set(OPTION.findall(rest)) - pytest_options()
+        yield from (f"pytest has no option {option}" for option in sorted(options))
+    elif (script := re.match(r"(?:python\S* )?(?:benchmarks/)?(\w+\.py)\b(.*)", line)) and script_exists(script[1]):
+        options = set(OPTION.findall(script[2])) - script_options(script[1]) - {"--help"}
+        yield from (f"{script[1]} has no option {option}" for option in sorted(options))
+    elif line.startswith("--"):
+        yield from (f"nothing has an option {option}" for option in OPTION.findall(line) if option not in known)
+    elif "--" in rest and (owners := [owner for owner in TABLES if program in TABLES[owner]]):
+        refused = [list(false_command(owner, line)) for owner in owners]  # `deploy --key`: of either program
+        yield from min(refused, key=len)
+
+
+def false_command(program: str, rest: str) -> Iterator[str]:
+    """Yield what is wrong with a mention such as `edgetl doctor [--host user@device]`: arguments may be left out."""
+    words = re.sub(r"[\[\]…]", " ", rest).split(" #")[0].split()
+    if not words or words[0].isupper() or words[0].startswith("--"):
+        yield from (f"{program} has no option {o}" for o in words if OPTION.match(o) and o not in FOREIGN)
+        return
+    for name in words[0].split("|"):
+        if name not in TABLES[program]:
+            yield f"{program} has no command {name}"
+            continue
+        actions = [*parser_of(program, name)._actions]
+        for action in list(actions):
+            if isinstance(action, argparse._SubParsersAction):
+                named = words[1].split("|") if len(words) > 1 and words[1][0].islower() else []
+                yield from (f"{program} {name} has no action {n}" for n in named if n not in action.choices)
+                chosen = [action.choices[n] for n in named if n in action.choices] or action.choices.values()
+                actions += [inner for parser in chosen for inner in parser._actions]
+        yield from false_options(f"{program} {name}", actions, words)
+
+
+def false_options(command: str, actions: list[argparse.Action], words: list[str]) -> Iterator[str]:
+    for place, word in enumerate(words):
+        option, _, value = word.partition("=")
+        if not OPTION.fullmatch(option):
+            continue
+        found = [action for action in actions if option in action.option_strings]
+        if not found:
+            yield f"{command} has no option {option}"
+            continue
+        value = value or next(iter(words[place + 1 :]), "--")
+        if found[0].choices and not value.startswith("--") and not value.isupper():
+            strange = [one for one in value.split("|") if one not in found[0].choices]
+            yield from (f"{command} {option} has no choice {one}" for one in strange)
+
+
+def false_make(rest: str) -> Iterator[str]:
+    """Yield targets and variables that the Makefile does not have."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for word in rest.split(" #")[0].split():
+        variable, equals, _ = word.partition("=")
+        if equals and not re.search(rf"^{re.escape(variable)} \??[:?]?=", makefile, flags=re.MULTILINE):
+            yield f"make has no variable {variable}"
+        elif not equals and re.fullmatch(r"[a-z][a-z0-9-]*", word) and word not in targets(makefile):
+            yield f"make has no target {word}"
+
+
+def targets(makefile: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+):", makefile, flags=re.MULTILINE))
+
+
+@functools.cache
+def every_option() -> set[str]:
+    """Return the options of all commands of both programs, of their actions, and of our pytest plugin."""
+    found = {*FOREIGN, *(o for o in pytest_options() if o.startswith("--edgetl-"))}
+    parsers = [parser_of(program, name) for program, table in TABLES.items() for name in table]
+    while parsers:
+        for action in parsers.pop()._actions:
+            found |= set(action.option_strings)
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+    return found
+
+
+@functools.cache
+def pytest_options() -> set[str]:
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(OPTION.findall(listed.stdout)) | {"--junitxml"}  # which its help spells --junit-xml
+
+
+@functools.cache
+def script_options(pattern: str) -> set[str]:
+    """Return the options that the scripts of benchmarks declare."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob(pattern)]
+    return {option for text in texts for option in re.findall(r"[\"'](--[a-z][\w-]*)[\"']", text)}
+
+
+def script_exists(name: str) -> bool:
+    return (ROOT / "benchmarks" / name).is_file()
 
 
 def machine_words(path: Path) -> Iterator[str]:
@@ -110,11 +258,16 @@ def test_command_lines_are_accepted_by_the_parsers():
     assert len(found) >= 3
 
 
-def test_make_targets_in_pages_exist():
-    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    for page in pages():
-        named = re.findall(r"(?:^|`)make ([a-z0-9-]+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        assert set(named) <= targets, page
+def test_what_pages_say_of_commands_options_and_targets_exists():
+    """Running text and code font too, not only the blocks of commands."""
+    found = {
+        str(page.relative_to(ROOT)): list(
+            false_claims(page.read_text(encoding="utf-8"), benchmarks=page.parent.name == "benchmarks")
+        )
+        for page in pages()
+    }
+    assert {page: claims for page, claims in found.items() if claims} == {}
+    assert len(found) >= 6
 
 
 def test_every_tracked_file_is_free_of_machines():
@@ -161,6 +314,33 @@ def test_the_command_check_sees_planted_violations(line, why):
     words = list(command_lines(f"text\n```\n{line}\n```\n"))
     assert len(words) == 1
     assert why in (refused_command(words[0]) or "") if why else refused_command(words[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "claims"),
+    [
+        ("`edgetl export\nRUN --out m.onnx --check nvidia` and `deploy --target jetson|ipc-rtx`", []),
+        ("`edgetl export --check\nintel`", ["edgetl export --check has no choice intel"]),
+        ("by edgetl export RUN --chek nvidia, in prose", ["edgetl export has no option --chek"]),
+        ("`edgetl exprot --out x`", ["edgetl has no command exprot"]),
+        ("`edgetl-runtime install|status|unstall`", ["edgetl-runtime has no command unstall"]),
+        ("`edgetl keys sing`", ["edgetl keys has no action sing"]),
+        ("`edgetl keys sign --kye a`", ["edgetl keys has no option --kye"]),
+        ("`edgetl doctor [--host user@device] …`", []),
+        ("`deploy --embed-engines`", ["edgetl deploy has no option --embed-engines"]),
+        ("`verify --installed`, of one program of the two", []),
+        ("with `--precision int8` or `--presicion int8`", ["nothing has an option --presicion"]),
+        ("an option --nowhere in running text", ["nothing has an option --nowhere"]),
+        ("`make test-fautls` or `make bench RUNS=x`", ["make has no target test-fautls", "make has no variable RUNS"]),
+        ("```sh\nmake demmo   # nothing\nedgetl devices list --jsno\n```", ["make has no target demmo"]),
+        ("`contracts.py RUN… --work DIR --works`", ["contracts.py has no option --works"]),
+        ("`pytest -q --edgetl-baselines x`", ["pytest has no option --edgetl-baselines"]),
+        ("`edgetl --versoin`", ["edgetl has no option --versoin"]),
+    ],
+)  # fmt: skip
+def test_the_check_of_claims_sees_planted_violations(text, claims):
+    assert set(claims) <= set(false_claims(text))
+    assert bool(claims) == bool(list(false_claims(text)))
 
 
 @pytest.mark.parametrize("words", ["/ro" + "ot/x", "see /wo" + "rk/main", "(/ho" + "me/ann/x)", "/Us" + "ers/ann"])
