@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgetl.transport import Remote, Settings
 
 COMMAND_S = 60.0
-INSTALL_S = 1800.0  # the engine is built and the self-test runs in it
+INSTALL_S = 4200.0  # an engine may take an hour, the self-test five minutes
 POLL_S = 1.0
 _CLASSES: dict[str, type[EdgetlError]] = {
     cls.__name__: cls

@@ -23,13 +23,14 @@ from edgetl_runtime.manifest import version_tuple
 from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from edgetl_runtime.backends.base import Artifact, Backend, BackendSession
+    from edgetl_runtime.backends.base import Artifact, Backend, BackendSession, BuildSettings
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.manifest import Manifest, VariantManifest
     from edgetl_runtime.tasks.classification import Decision
@@ -151,6 +152,11 @@ class Session:
         )
         return decisions
 
+    @property
+    def unseen_mb(self) -> float:
+        """Return what the model has certainly allocated of the machine's memory outside of resident memory."""
+        return self._model.unseen_mb
+
     def close(self) -> None:
         """Free the model and close the bundle, once what runs is finished; calling twice is harmless."""
         self._model.close()
@@ -193,6 +199,38 @@ def model_of(bundle: Bundle, variant: VariantManifest) -> bytes:
         what, must = f"the model of variant {variant.id}", f"a model in {' or '.join(formats)}"
         raise BundleError(what, must, f"one in {found}", fix="export the bundle again")
     return data
+
+
+def prepare(
+    bundle: Bundle,
+    variant: VariantManifest,
+    *,
+    cache_dir: Path | None = None,
+    force: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+    settings: BuildSettings | None = None,
+) -> dict[str, Any] | None:
+    """Build ahead of `load` what it would build, and keep it; see `backends.base.Backend.prepare`.
+
+    Returns:
+        What was built or found, as JSON can hold it; None where the backend builds nothing.
+
+    Raises:
+        BackendError: The model is refused, or the build fails.
+    """
+    backend = backends.get(variant.backend)
+    adopted = None if force else _adopted(bundle, variant, backend)
+    if adopted is not None:
+        reason = "the engine that came with the bundle fits"
+        return {"engine": backend.info.name, "built": False, "reason": reason, "plan_bytes": len(adopted.data)}
+    return backend.prepare(
+        model_of(bundle, variant),
+        load_options(variant),
+        cache_dir,
+        force=force,
+        progress=progress,
+        settings=settings,
+    )
 
 
 def _adopted(bundle: Bundle, variant: VariantManifest, backend: Backend) -> Artifact | None:

@@ -133,7 +133,12 @@ class BackendSession(abc.ABC):
         errors: The backend's table of vendor exceptions.
         input_px: (height, width) of the model's input, None if it takes any.
         batch: N the model is fixed to, None if it takes any.
+
+    Attributes:
+        unseen_mb: What it has certainly allocated of the machine's memory outside of this process's resident memory.
     """
+
+    unseen_mb: float = 0.0
 
     def __init__(
         self,
@@ -233,6 +238,7 @@ class Backend(abc.ABC):
     """One way to execute models; see `BackendInfo` for what it is."""
 
     info: ClassVar[BackendInfo]
+    keeps_engines: ClassVar[bool] = False  # in `cache_dir`, each with what it is bound to and a code: no seal is needed
 
     def available(self, facts: Facts | None = None) -> str | None:
         """Say why this machine cannot use the backend.

@@ -80,6 +80,9 @@ def main() -> int:
 
 def run_round(job: Job) -> dict[str, Any]:
     """Load, decide cold, warm up, time, then check that the answers are right; return the fields of a `Round`."""
+    from edgetl_runtime.memory import Meter
+
+    meter = Meter()
     begin = time.monotonic_ns()
     session = _open(job)
     loaded = time.monotonic_ns()
@@ -92,9 +95,7 @@ def run_round(job: Job) -> dict[str, Any]:
         timed.warm_up()
         timed.take_turns()
         _wait("timed")
-        from edgetl_runtime.cli.verify import peak_memory_mb
-
-        memory_mb = peak_memory_mb()
+        memory_mb = meter.read(unseen_mb=session.unseen_mb).peak_mb
         outputs = _check_answers(session, images, [(0, first), *timed.decisions])
     return {
         **timed.fields(),

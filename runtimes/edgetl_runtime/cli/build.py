@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from edgetl_runtime.bundle import Bundle
+    from edgetl_runtime.manifest import VariantManifest
+
 BAR = 30
 
 
@@ -20,7 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="the .edgetl file")
     add("--variant", help="id of one variant; default all that this machine can run")
-    add("--cache-dir", type=Path, metavar="DIR", help="where engines are kept; default in the user's cache folder")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--root", type=Path, metavar="DIR", help="of a device: where 'install' and the service look for the engines"
+    )
+    where.add_argument(
+        "--cache-dir", type=Path, metavar="DIR", help="where engines are kept; default in the user's cache folder"
+    )
     add("--force", action="store_true", help="build again even if the kept engine fits")
     add("--time-limit-s", type=float, default=3600.0, help="for one engine; default 3600")
     add("--memory-limit-mb", type=int, help="resident memory of a build; default four fifths of the machine's")
@@ -29,12 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Build what must be built."""
-    from edgetl_runtime import backends, session
+    from edgetl_runtime import session
     from edgetl_runtime.backends.base import BuildSettings
     from edgetl_runtime.bundle import open_bundle
 
     if args.time_limit_s <= 0:
         raise UsageError("--time-limit-s", "above 0", str(args.time_limit_s), fix="--time-limit-s 3600")
+    if args.root is not None and args.dla_core is not None:
+        fix = "--cache-dir DIR, to measure the accelerator"
+        raise UsageError(
+            "--dla-core", "left out where --root is given", "both: the service loads no such engine", fix=fix
+        )
     settings = BuildSettings(
         time_limit_s=args.time_limit_s, memory_limit_mb=args.memory_limit_mb, dla_core=args.dla_core
     )
@@ -46,16 +60,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             if reason is not None:
                 engines[variant.id] = {"skipped": reason}
                 continue
-            made = backends.get(variant.backend).prepare(
-                session.model_of(bundle, variant),
-                session.load_options(variant),
-                args.cache_dir,
+            made = session.prepare(
+                bundle,
+                variant,
+                cache_dir=_folder(args, bundle, variant),
                 force=args.force,
                 progress=_Bar(variant.id),
                 settings=settings,
             )
             engines[variant.id] = made if made is not None else {"skipped": "its backend builds nothing"}
     return {"schema": "edgetl.build/1", "bundle": str(args.bundle), "engines": engines}
+
+
+def _folder(args: argparse.Namespace, bundle: Bundle, variant: VariantManifest) -> Path | None:
+    """Return where the engine of a variant is kept; None leaves it to the backend."""
+    from edgetl_runtime import backends
+    from edgetl_runtime.install import engine_cache
+
+    if args.root is None or not backends.get(variant.backend).keeps_engines:
+        folder: Path | None = args.cache_dir
+        return folder
+    return engine_cache.prepare(args.root, engine_cache.key_of(bundle, variant))
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with clean_stop(), device.locked("GC") as state:
         if args.previous and state.previous is not None:
             device.save(dataclasses.replace(state, previous=None))
-        removed = device.sweep()
+        removed = device.sweep(engines=True)
         return {"schema": "edgetl.gc/1", "removed": removed, **summary(device, device.state)}
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import UnfitError, UsageError
 from edgetl_runtime.install.options import add_root
+from edgetl_runtime.memory import peak_memory_mb
 
 if TYPE_CHECKING:
     import argparse
@@ -63,17 +63,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "variants": results,
             "memory_mb": peak_memory_mb(),
         }
-
-
-def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float | None:
-    """Return the largest resident memory of this process so far, in MB; None where the kernel does not say.
-
-    Not `ru_maxrss`: that one starts at the size of the parent, so that a large parent makes every child look large.
-    """
-    for line in status.read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024  # the kernel counts in KiB
-    return None
 
 
 def _installed(args: argparse.Namespace) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class Device:
         Raises:
             BundleError: It is damaged, or another.
         """
-        bundle = open_bundle(self.bundle_path(generation))
+        bundle = self.trust.open(self.bundle_path(generation), generation.key_id)
         if bundle.manifest_sha256 != generation.manifest_sha256:
             bundle.close()
             fix = "install it again"
@@ -344,14 +344,16 @@ class Device:
                 raise InstallError("the committed generation", "whole", self.state.inconsistent, fix=fix)
             return self.state
 
-    def sweep(self) -> list[str]:
-        """Remove what no generation needs; return what was removed, relative to the root."""
+    def sweep(self, *, engines: bool = False) -> list[str]:
+        """Remove what no generation needs, spare engines only if told to; return what, relative to the root."""
+        from edgetl_runtime.install.engine_cache import unneeded
+
         kept = {generation.name for generation in self.state.kept}
         doomed = [path for path in sorted(self.generations.iterdir()) if path.name not in kept]
         if self.state.inconsistent:  # what is damaged may be all there is; the next commit removes it
             doomed = []
         caches = {cache for generation in self.state.kept if (cache := self.proof(generation).get("cache"))}
-        doomed += [path for path in sorted((self.root / "cache").iterdir()) if path.name not in caches]
+        doomed += unneeded(self.root, caches, spare=not engines)
         doomed += sorted((self.root / "staging").iterdir())
         uploads = sorted((self.root / "incoming").iterdir(), key=lambda p: p.lstat().st_mtime)
         doomed += uploads[:-2]  # an upload and its description may be resumed

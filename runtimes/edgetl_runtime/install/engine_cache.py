@@ -2,55 +2,69 @@
 
 An engine is code. It is loaded only if this device made it: from the same model, with the same backend, driver and
 processor, and nobody has changed a byte since. Anything else is made again, never tried.
+
+Backends that keep engines themselves say so of each engine. Their folder depends on the model and its options alone,
+so that whoever installs, builds ahead or serves finds the same one; after an update of the driver or of JetPack the
+new engine takes the place of the old one there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
+import logging
 import os
+import re
 import secrets
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import backends, probe
+from edgetl_runtime import backends, probe, session
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.manifest import VariantManifest
 
 SEAL_NAME = "seal.json"
+ENGINES = "engines-"  # begins the names of the folders that need no seal
+SPARE_ENGINES = 2  # folders of engines that no generation needs, kept until `gc`
+_KEY = re.compile(rf"(?:{ENGINES})?[0-9a-f]{{32}}")
 _KEY_BYTES = 32
+_log = logging.getLogger(__name__)
 
 
 def key_of(bundle: Bundle, variant: VariantManifest) -> str:
     """Return the name of a variant's cache: a digest of all that a compiled model depends on."""
-    facts = probe.facts()
-    package = backends.get(variant.backend).info.package
-    parts = {
+    backend = backends.get(variant.backend)
+    parts: dict[str, Any] = {
         "model": bundle.digests[variant.files["model"]],
         "backend": variant.backend,
-        "version": probe.package_version(package) if package else None,
         "precision": variant.precision,
         "options": to_mapping(variant.options),
-        "machine": [facts.arch, facts.cpu, list(facts.cpu_flags), facts.kernel],
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    if not backend.keeps_engines:
+        facts, package = probe.facts(), backend.info.package
+        parts["version"] = probe.package_version(package) if package else None
+        parts["machine"] = [facts.arch, facts.cpu, list(facts.cpu_flags), facts.kernel]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return ENGINES + digest if backend.keeps_engines else digest
 
 
 def prepare(root: Path, key: str) -> Path:
-    """Return the folder of a cache, emptied unless its seal is intact.
+    """Return the folder of a cache, emptied unless its seal is intact or its backend keeps engines itself.
 
     Args:
         root: Of the device.
         key: From `key_of`.
     """
     folder = root / "cache" / key
-    if folder.is_symlink() or (folder.exists() and not is_sealed(root, key)):
+    if folder.is_symlink() or (folder.exists() and not _needs_no_seal(key) and not is_sealed(root, key)):
         if folder.is_symlink():
             folder.unlink()
         else:
@@ -61,11 +75,81 @@ def prepare(root: Path, key: str) -> Path:
 
 def seal(root: Path, key: str) -> None:
     """Seal what lies in a cache now; a cache without a seal, after a power cut, is made again."""
+    if _needs_no_seal(key):
+        return
     folder = root / "cache" / key
     text = json.dumps({"hmac": _digest(root, folder)})
     temporary = folder / (SEAL_NAME + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(folder / SEAL_NAME)
+
+
+@contextlib.contextmanager
+def opened(root: Path, key: object) -> Iterator[Path | None]:
+    """Give the folder of an installed generation while it is loaded, and seal what was made again meanwhile.
+
+    Args:
+        root: Of the device.
+        key: From the generation's proof.
+
+    Yields:
+        The folder; None where there is none that may be used, so that nothing is kept.
+    """
+    folder = None
+    if isinstance(key, str) and _KEY.fullmatch(key):
+        try:
+            folder = prepare(root, key)
+        except OSError as error:  # a disk that cannot be written may still be read
+            _log.warning("the cache %s cannot be written: %s", key, error.strerror)
+            folder = root / "cache" / key if _needs_no_seal(key) or is_sealed(root, key) else None
+    yield folder
+    if folder is not None and not _needs_no_seal(key) and not is_sealed(root, str(key)):
+        with contextlib.suppress(OSError):
+            seal(root, str(key))
+
+
+def build(
+    bundle: Bundle,
+    variant: VariantManifest,
+    cache: Path | None,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any] | None:
+    """Build the engine of a variant, unless it is there, before anything waits for it.
+
+    Args:
+        bundle: Installed.
+        variant: Of it.
+        cache: From `prepare` or `opened`.
+        progress: Called with what is being done and the share that is done.
+
+    Returns:
+        What was built or found; None where the backend builds nothing.
+
+    Raises:
+        BackendError: The model is refused, or the build fails.
+    """
+    if not backends.get(variant.backend).keeps_engines:
+        return None
+    return session.prepare(bundle, variant, cache_dir=cache, progress=progress)
+
+
+def unneeded(root: Path, needed: set[str], *, spare: bool) -> list[Path]:
+    """Return the folders that no generation needs.
+
+    Args:
+        root: Of the device.
+        needed: Keys of the installed generations.
+        spare: Leave the engines used last: building one takes minutes, and what failed its self-test is tried again.
+    """
+    unused = [path for path in sorted((root / "cache").iterdir()) if path.name not in needed]
+    engines = [path for path in unused if _needs_no_seal(path.name)] if spare else []
+    kept = sorted(engines, key=lambda path: path.lstat().st_mtime_ns)[-SPARE_ENGINES:]
+    return [path for path in unused if path not in kept]
+
+
+def _needs_no_seal(key: object) -> bool:
+    return str(key).startswith(ENGINES)
 
 
 def is_sealed(root: Path, key: str) -> bool:

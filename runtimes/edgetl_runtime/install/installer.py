@@ -172,6 +172,7 @@ class Installer:
                 self._undo(work, deployment, "UNCHANGED", "this very bundle is committed already")
                 return done
             limits = selftest.limits_of(bundle.manifest, allow_unproven=options.allow_unproven)
+            limits = dataclasses.replace(limits, signer=bundle.signed_by.pem if bundle.signed_by else "")
             selftest.check_memory(bundle, generation.variant)
             contract.require_power(bundle.manifest.target)
             key = engine_cache.key_of(bundle, bundle.manifest.variant(generation.variant))
@@ -185,7 +186,6 @@ class Installer:
         device.disk.create(work.staging / RECORD_NAME, [_json(record)])
         work.folder = device.folder(generation)
         device.disk.move(work.staging, work.folder)
-        device.tell("SELF_TEST")
         proof = self._prove(generation, key, limits)
         device.tell("TRIAL")
         trial = Trial(
@@ -198,13 +198,27 @@ class Installer:
         device.save(device.event(state, deployment, "TRIAL", reason, source=state.committed, target=generation))
         return Outcome(deployment=deployment, result="TRIAL", generation=generation, proof=proof)
 
+    def _build(self, generation: Generation, key: str) -> dict[str, Any] | None:
+        """Build the engine where the backend has any, with limits of its own: the self-test's are for the proof."""
+        device = self.device
+
+        def progress(_phase: str, share: float) -> None:
+            device.tell(f"BUILDING {share:.0%}")
+
+        device.tell("BUILDING")
+        cache = engine_cache.prepare(device.root, key)
+        with device.open_generation(generation) as bundle:
+            return engine_cache.build(bundle, bundle.manifest.variant(generation.variant), cache, progress=progress)
+
     def _prove(self, generation: Generation, key: str, limits: Limits) -> dict[str, Any]:
         """Prove the installed copy and put the proof beside it, durably, before anything may depend on it."""
-        device = self.device
+        device, engine = self.device, self._build(generation, key)
+        device.tell("SELF_TEST")
         cache = engine_cache.prepare(device.root, key)
         proof = self._self_test(device.bundle_path(generation), generation.variant, cache, limits)
         engine_cache.seal(device.root, key)
-        proof = {**proof, "cache": key, "manifest_sha256": generation.manifest_sha256}
+        built = {"engine": engine} if engine else {}
+        proof = {**proof, **built, "cache": key, "manifest_sha256": generation.manifest_sha256}
         folder = device.folder(generation)
         device.disk.create(folder / PROOF_NAME, [_json(proof)])
         device.disk.sync_folder(folder)  # the three names in it, before the state says that they are there

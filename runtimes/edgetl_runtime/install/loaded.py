@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl_runtime import session as sessions
-from edgetl_runtime.install import engine_cache
-from edgetl_runtime.install.selftest import available_mb
+from edgetl_runtime.install import engine_cache, service
+from edgetl_runtime.memory import available_mb
 
 if TYPE_CHECKING:
     from edgetl_runtime.install.device import Device
@@ -91,10 +91,10 @@ def load(device: Device, generation: Generation) -> Slot:
         bundle = device.open_generation(generation)
         on_failure.callback(bundle.close)
         variant = bundle.manifest.variant(generation.variant)
-        key = device.proof(generation).get("cache")
-        sealed = isinstance(key, str) and engine_cache.is_sealed(device.root, key)
-        cache = device.root / "cache" / str(key) if sealed else None
-        opened = sessions.Session(bundle, variant, sessions.load(bundle, variant, cache_dir=cache))
+        with engine_cache.opened(device.root, device.proof(generation).get("cache")) as cache:
+            with service.more_time():  # after an update of the driver an engine is built again
+                engine_cache.build(bundle, variant, cache)
+            opened = sessions.Session(bundle, variant, sessions.load(bundle, variant, cache_dir=cache))
         on_failure.callback(opened.close)
         for name in bundle.manifest.golden.images[:WARM_IMAGES]:
             opened.predict(bundle.read(name))

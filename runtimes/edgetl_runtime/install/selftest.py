@@ -20,20 +20,23 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import children, proof
 from edgetl_runtime.errors import EdgetlError, InstallError
+from edgetl_runtime.memory import Meter, available_mb
+from edgetl_runtime.signature import TrustedKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.manifest import Manifest
+    from edgetl_runtime.memory import Taken
     from edgetl_runtime.session import Session
 
 TIMEOUT_S = 300.0
-MEMORY_MB = 4096.0  # a fuse against runaway models, wide enough to build engines; the contract's bound is judged
+MEMORY_MB = 4096.0  # a fuse against runaway models; the contract's bound is judged
 ITERATIONS = 300  # what a p99 needs at least
 MORE_ITERATIONS = 100  # at a time, while a bound is neither proved nor broken
 MAX_ITERATIONS = 3000
-MAX_LATENCY_S = 120.0  # of timed decisions; the rest of the self-test's time is for building and loading
+MAX_LATENCY_S = 120.0  # of timed decisions; the rest of the self-test's time is for loading
 FEW_ITERATIONS = 50
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG
 _POLL_S = 0.02
@@ -46,12 +49,13 @@ class Limits:
     """Bounds of a self-test.
 
     Attributes:
-        timeout_s: Wall time of the whole self-test, engine build included.
+        timeout_s: Wall time of the whole self-test; engines are built before it.
         memory_mb: Resident memory at which the child is killed.
         p50_ms: Contract: median from encoded image to decision; None where it says nothing.
         p99_ms: Contract: 99th percentile of the same.
-        max_memory_mb: Contract: peak resident memory.
+        max_memory_mb: Contract: peak memory, what the GPU takes of the same memory included.
         allow_unproven: A bound of the contract that could not be proved is no failure.
+        signer: Key that signed the bundle, as PEM; empty where nobody did. Then an engine in it may be loaded.
     """
 
     timeout_s: float = TIMEOUT_S
@@ -60,6 +64,7 @@ class Limits:
     p99_ms: float | None = None
     max_memory_mb: float | None = None
     allow_unproven: bool = False
+    signer: str = ""
 
 
 def limits_of(manifest: Manifest, *, allow_unproven: bool = False) -> Limits:
@@ -93,14 +98,6 @@ def check_memory(bundle: Bundle, variant: str) -> None:
     free = available_mb()
     if free < needed:
         raise InstallError("free memory", f"at least {needed:.0f} MB", f"{free:.0f} MB", fix="stop other programs")
-
-
-def available_mb(root: Path = Path("/")) -> float:
-    """Return the memory that new programs can have, in MB."""
-    for line in (root / "proc/meminfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / 1024
-    return float("inf")  # a kernel older than 3.14 does not say
 
 
 def run(bundle: Path, variant: str, cache: Path, limits: Limits) -> dict[str, Any]:
@@ -206,10 +203,10 @@ def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> di
     """
     from edgetl_runtime import golden, session
     from edgetl_runtime.bundle import open_bundle
-    from edgetl_runtime.cli.verify import peak_memory_mb
     from edgetl_runtime.schema import to_mapping
 
-    with open_bundle(bundle_path) as bundle:
+    meter = Meter()
+    with open_bundle(bundle_path, trust=[TrustedKey(pem=limits.signer)] if limits.signer else None) as bundle:
         variant = bundle.manifest.variant(variant_id)
         reason = session.unfit(variant)
         if reason is not None:
@@ -219,9 +216,9 @@ def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> di
         load_ms = 1000 * (time.monotonic() - start)
         report = golden.check(opened, bundle)
         latency, counts = _latency(opened, bundle, limits)
-        memory_mb = peak_memory_mb()
+        memory = meter.read(unseen_mb=opened.unseen_mb)
         opened.close()
-    judged = _judged(limits, counts, memory_mb)
+    judged = _judged(limits, counts, memory)
     troubles = judged["missed"] + judged["unproven"]
     return {
         "passed": not (judged["missed"] if limits.allow_unproven else troubles),
@@ -232,7 +229,8 @@ def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> di
         "golden": to_mapping(report),
         "load_ms": round(load_ms, 3),
         "latency_ms": latency,
-        "memory_mb": memory_mb,
+        "memory_mb": memory.peak_mb,
+        "memory_source": memory.source,
     }
 
 
@@ -266,18 +264,20 @@ def _latency(opened: Session, bundle: Bundle, limits: Limits) -> tuple[dict[str,
     return {**figures, "max": max(samples_ms), **about}, counts
 
 
-def _judged(limits: Limits, counts: list[proof.Count], memory_mb: float | None) -> dict[str, list[str]]:
+def _judged(limits: Limits, counts: list[proof.Count], memory: Taken) -> dict[str, list[str]]:
     """Return a clause for every bound of the contract, by how it stands."""
     found: dict[str, list[str]] = {"kept": [], "missed": [], "unproven": []}
     for count in counts:
         found[count.standing].append(str(count))
     bound = limits.max_memory_mb
-    if bound is not None and memory_mb is None:
-        found["unproven"].append(f"peak memory of {bound:.9g} MB unproven: the kernel does not say")
-    elif bound is not None and memory_mb is not None:
-        good = memory_mb <= bound
-        word = "kept" if good else "missed"
-        found[word].append(f"peak memory of {bound:.9g} MB {word}: {memory_mb:.2f} MB")
+    if bound is not None:
+        peak_mb, least_mb = memory.peak_mb, memory.resident_mb or 0.0
+        if peak_mb is None and least_mb <= bound:
+            found["unproven"].append(f"peak memory of {bound:.9g} MB unproven: {memory.source}")
+        else:
+            taken_mb = least_mb if peak_mb is None else peak_mb
+            word = "kept" if taken_mb <= bound else "missed"
+            found[word].append(f"peak memory of {bound:.9g} MB {word}: {taken_mb:.2f} MB")
     return found
 
 

@@ -20,12 +20,14 @@ What may go wrong, and what happens:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import logging
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,7 @@ from edgetl_runtime.install.evidence import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgetl_runtime.install.evidence import Evidence, Mark, Part
@@ -68,6 +70,24 @@ def notify(*lines: str) -> bool:
         except OSError:  # systemd restarts itself: the next word arrives
             return False
     return True
+
+
+@contextlib.contextmanager
+def more_time() -> Iterator[None]:
+    """Ask systemd for more time as long as something with a limit of its own goes on before `READY=1`."""
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(START_S / 4):
+            notify(f"EXTEND_TIMEOUT_USEC={START_S * 1_000_000}", "STATUS=building an engine")
+
+    asking = threading.Thread(target=ask, name="edgetl-more-time", daemon=True)
+    asking.start()
+    try:
+        yield
+    finally:
+        done.set()
+        asking.join()
 
 
 def opened(live: LiveSession, *, stop: Callable[[], bool]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, cast
 
 from edgetl_runtime import signature
+from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError
 from edgetl_runtime.schema import from_json, from_mapping, to_mapping
 from edgetl_runtime.signature import TrustedKey
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.install.disk import Disk
 
 SCHEMA_VERSION = 2  # of a file with rotations; one without is of version 1, which older runtimes read
@@ -83,6 +86,23 @@ class TrustStore:
         kept = [key for key in gone.values() if key.id not in ids]
         used = dict.fromkeys((*known.rotations_used, *wanted.rotations_used))
         self._write(Trust(keys=(*wanted.keys, *kept), rotations_used=tuple(used)))
+
+    def open(self, path: Path, key_id: str | None) -> Bundle:
+        """Open an installed bundle, with the key that it was installed by if that is still trusted.
+
+        Only then may an engine in it be loaded. What runs goes on without: `verify --installed` tells what is wrong.
+
+        Raises:
+            BundleError: The bundle is damaged.
+        """
+        keys: list[TrustedKey] = []
+        with contextlib.suppress(InstallError, SignatureError, OutdatedError):
+            trusted = self.keys()
+            keys = [key for key in trusted if key.id == key_id]
+        if keys:
+            with contextlib.suppress(SignatureError):
+                return open_bundle(path, trust=keys)
+        return open_bundle(path)
 
     def add(self, key: TrustedKey) -> None:
         """Trust a key; a revoked one is never trusted again.

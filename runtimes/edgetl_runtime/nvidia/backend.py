@@ -10,10 +10,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgetl_runtime import onnx_walk
 from edgetl_runtime.backends import base
-from edgetl_runtime.errors import BackendError, BackendMissingError
-from edgetl_runtime.nvidia import cuda, library, process, trtexec
+from edgetl_runtime.errors import BackendMissingError
+from edgetl_runtime.nvidia import cuda, library, process
 from edgetl_runtime.nvidia.cache import EngineCache, Fingerprint, default_folder
 from edgetl_runtime.nvidia.execution import ERRORS, EngineSession
 from edgetl_runtime.nvidia.request import BuildOptions, Limits
@@ -50,6 +49,7 @@ class Engine:
 class NvidiaBackend(base.Backend):
     """Builds an engine on the machine that runs it, or takes the one it built before."""
 
+    keeps_engines = True
     flavour: ClassVar[Flavour]
 
     def available(self, facts: Facts | None = None) -> str | None:
@@ -145,10 +145,6 @@ class NvidiaBackend(base.Backend):
         limits: Limits,
         progress: Callable[[Step], None] | None,
     ) -> Built:
-        program = self._trtexec()
-        if program is not None:
-            shape = _input_shape(model, wanted.batch)
-            return trtexec.build(program, model, wanted, limits=limits, shape=shape, folder=cache.folder)
         timing = cache.timing(self._compiler())
         known = timing.read_bytes() if timing.exists() else b""
         built = process.build(model, wanted, timing=known, limits=limits, progress=progress, folder=cache.folder)
@@ -156,15 +152,8 @@ class NvidiaBackend(base.Backend):
             cache.keep_timing(self._compiler(), built.timing)
         return built
 
-    def _trtexec(self) -> Path | None:
-        """Return the command line to build with, where the Python module is missing; None to build with the module."""
-        if self.flavour != "tensorrt" or library.missing(self.flavour) is None:
-            return None
-        return trtexec.find()
-
     def _compiler(self) -> str:
-        program = self._trtexec()
-        return (trtexec.dialect(program) if program is not None else library.load(self.flavour)).title
+        return library.load(self.flavour).title
 
     def _wrong_machine(self, facts: Facts | None) -> str | None:
         from edgetl_runtime import probe
@@ -199,14 +188,6 @@ def _gpu() -> Iterator[Gpu]:
         raise BackendMissingError("a CUDA device", "usable", str(error), fix="restart the machine") from error
     finally:
         handle.close()
-
-
-def _input_shape(model: bytes, batch: int) -> tuple[int, ...]:
-    shape = onnx_walk.check(model, name="the model").inputs.get("image", ())
-    sizes = tuple(size for size in shape[1:] if isinstance(size, int))
-    if len(shape) != 4 or len(sizes) != 3:
-        raise BackendError("the model's input", "image (N, height, width, 3)", f"{shape}", fix="export it again")
-    return (batch, *sizes)
 
 
 class _Done:

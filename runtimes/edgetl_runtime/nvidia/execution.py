@@ -47,6 +47,7 @@ class EngineSession(BackendSession):
         self._stream: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self._plan_bytes = len(plan)  # the weights, in the main
         self.graph_reason: str | None = None
         try:
             self._open(dialect, plan, backend, cuda)
@@ -79,6 +80,9 @@ class EngineSession(BackendSession):
 
     def _bind(self, cuda: Cuda, context: trt.IExecutionContext, names: list[str], dialect: Dialect) -> None:
         shared = cuda.gpu().integrated
+        if shared:  # what lies in the CPU's memory too, but in nobody's resident memory
+            held = int(self._engine.device_memory_size_v2) + self._plan_bytes
+            self.unseen_mb = held / 2**20
         self._stream = cuda.stream()
         for name in names:
             shape = sizes(context.get_tensor_shape(name))

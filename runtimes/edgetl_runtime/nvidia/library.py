@@ -23,6 +23,8 @@ INSTALL: dict[str, str] = {
 # the wheel of ONNX Runtime's plug-in carries the libraries that the bindings' wheel asks for
 RTX_CARRIER = "onnxruntime_ep_nv_tensorrt_rtx"
 RTX_LIBRARIES = ("libtensorrt_rtx.so.*", "libtensorrt_onnxparser_rtx.so.*")
+# where JetPack and NVIDIA's packages put the program that comes with TensorRT's libraries
+TRTEXEC = (Path("/usr/src/tensorrt/bin/trtexec"), Path("/usr/local/tensorrt/bin/trtexec"))
 MODULES: dict[str, tuple[str, ...]] = {
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
@@ -33,7 +35,12 @@ def missing(flavour: Flavour) -> str | None:
     """Say what is not installed, without loading anything; None if the module is there."""
     name = _module_name(flavour)
     if name is None:
-        return f"the package {MODULES[flavour][-1].replace('_', '-')} is not installed"
+        reason = f"the package {MODULES[flavour][-1].replace('_', '-')} is not installed"
+        if flavour == "tensorrt" and any(path.is_file() for path in TRTEXEC):
+            # trtexec could build, but nothing could run what it builds: TensorRT has no other way into Python
+            reason += " in this environment; TensorRT itself is: apt-get install python3-libnvinfer"
+            reason += ", and a virtual environment needs --system-site-packages"
+        return reason
     if name == "tensorrt_rtx_bindings" and not _carried():
         return "the package onnxruntime-ep-nv-tensorrt-rtx-cu12, which carries the libraries, is not installed"
     return None

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+
 import faults
 import pytest
 
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl_runtime import backends
+from edgetl_runtime.backends.base import Artifact
+from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import BusyError, InstallError
+from edgetl_runtime.install import selftest
 from edgetl_runtime.install.device import Device, default_root
 from edgetl_runtime.install.installer import Installer
 from edgetl_runtime.install.live import LiveSession
@@ -84,6 +92,65 @@ def test_sweep_keeps_two_generations_and_removes_what_nobody_needs(kit, device_a
     Installer(device, self_test=faults.quick_self_test).install(kit.bundles["third"])
     device.commit()
     assert sorted(int(path.name[:6]) for path in device.generations.iterdir()) == [2, 3]
+
+
+def test_engines_that_no_generation_needs_stay_until_gc(device_at):
+    device = device_at("new")
+    for number in range(4):
+        folder = device.root / "cache" / f"engines-{number}"
+        folder.mkdir()
+        os.utime(folder, ns=(number, number))
+    with device.locked("GC"):
+        assert sorted(path.name for path in (device.root / "cache").glob("engines-*")) == ["engines-2", "engines-3"]
+        assert device.sweep() == []
+        assert device.sweep(engines=True) == ["cache/engines-2", "cache/engines-3"]
+
+
+@pytest.fixture
+def with_engine(kit, device_at, tmp_path):
+    """A device on trial with a signed bundle that brings an engine, which answers with the golden scores as well."""
+    with open_bundle(kit.bundles["new"]) as bundle:
+        members = {entry.name: bundle.read(entry.name) for entry in bundle.manifest.files}
+        (variant,) = bundle.manifest.variants
+        variant = dataclasses.replace(variant, files={**variant.files, "engine": "engine.plan"})
+        described = dataclasses.replace(bundle.manifest, variants=(variant,))
+    path = tmp_path / "engine.edgetl"
+    write_bundle(path, described, {**members, "engine.plan": members["model.json"]}, keys=(kit.key,))
+    return device_at("old"), path
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """The engines that were adopted."""
+    found = []
+
+    def adopt(engine, about):
+        found.append(engine)
+        return Artifact(data=engine)
+
+    monkeypatch.setattr(backends.get("null"), "adopt", adopt)
+    return found
+
+
+def test_an_engine_of_a_verified_bundle_is_proven_and_served(with_engine, taken):
+    device, path = with_engine
+
+    Installer(device, self_test=selftest.prove).install(path)
+    assert len(taken) == 1  # what is proven is what runs
+    with LiveSession(device) as live:
+        live.heartbeat()
+    assert len(taken) == 2
+
+
+def test_an_engine_whose_key_was_revoked_is_not_loaded_and_the_model_goes_on(kit, with_engine, taken):
+    device, path = with_engine
+    Installer(device, self_test=faults.quick_self_test).install(path)
+    device.commit()
+    with device.locked("TRUST"):
+        device.trust.revoke(kit.key.id[:12])
+    with LiveSession(device) as live:
+        live.heartbeat()
+    assert taken == []
 
 
 def test_a_rollback_to_a_damaged_generation_is_refused(device_at):

@@ -9,12 +9,12 @@ import re
 import faults
 import pytest
 
-from edgetl_runtime import measure
+from edgetl_runtime import measure, memory
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.cli import verify
 from edgetl_runtime.errors import BundleError
 from edgetl_runtime.install import selftest
 from edgetl_runtime.install.selftest import Limits
+from edgetl_runtime.memory import Taken
 
 
 def play(monkeypatch, samples_ms):
@@ -110,7 +110,7 @@ def test_the_typical_decision_is_counted_not_a_round(kit, cache, monkeypatch):
 
 
 def test_memory_that_the_kernel_does_not_tell_is_unproven(kit, cache, monkeypatch):
-    monkeypatch.setattr(verify, "peak_memory_mb", lambda: None)
+    monkeypatch.setattr(memory, "peak_memory_mb", lambda _: None)
     found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(max_memory_mb=1000.0))
     assert (found["passed"], [words.split()[0] for words in found["unproven"]]) == (False, ["peak"])
 
@@ -126,8 +126,16 @@ def test_limits_of_reads_the_contract(kit):
     assert json.loads(json.dumps(dataclasses.asdict(limits))) == dataclasses.asdict(limits)
 
 
-def test_available_mb_reads_the_kernel(tmp_path):
-    assert selftest.available_mb() > 10
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
-    assert selftest.available_mb(tmp_path) == 2.0
+@pytest.mark.parametrize(
+    ("bound_mb", "standing", "words"),
+    [
+        (500.0, "unproven", "peak memory of 500 MB unproven: 200 MB resident, the GPU's share is not known"),
+        (150.0, "breaches", "peak memory of 150 MB missed: 200.00 MB"),  # whatever the GPU took
+    ],
+)
+def test_memory_that_is_not_known_is_unproven_and_never_kept(kit, cache, monkeypatch, bound_mb, standing, words):
+    unknown = Taken(peak_mb=None, resident_mb=200.0, source="200 MB resident, the GPU's share is not known")
+    monkeypatch.setattr(selftest.Meter, "read", lambda _self, *, unseen_mb: unknown)
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(max_memory_mb=bound_mb))
+    assert (found["passed"], found[standing], found["kept"]) == (False, [words], [])
+    assert (found["memory_mb"], found["memory_source"]) == (None, unknown.source)

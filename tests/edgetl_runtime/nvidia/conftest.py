@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import os
 import shutil
@@ -9,7 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from edgetl.deploy.bundle_writer import write_bundle
+from edgetl_runtime import golden
+from edgetl_runtime.tasks.classification import probabilities
 
 HERE = Path(__file__).parent
 # what a script may use: the session of a model, and what the stub has counted
@@ -73,3 +80,27 @@ def on_stub(stub_folder, shared):
         return json.loads(done.stdout.splitlines()[-1])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stub_bundle(tmp_path_factory, tiny_parts):
+    """A bundle for TensorRT with the scores that the stub's one kernel gives: sums of colours as logits."""
+    fields, members = tiny_parts()
+    tensors = np.load(io.BytesIO(members["golden/tensors.npy"]))
+    red, green, blue = tensors.reshape(len(tensors), -1, 3).sum(axis=1, dtype=np.float32).T
+    scores, buffer = probabilities(np.stack([red + blue, green], axis=1), 1e4).astype(np.float32), io.BytesIO()
+    np.save(buffer, scores, allow_pickle=False)
+    model = "models/float/model.onnx"
+    variant = dataclasses.replace(
+        fields.variant("onnxruntime-f32"),
+        id="tensorrt-f32",
+        backend="tensorrt",
+        temperature=1e4,
+        golden="golden/trt.npy",
+        golden_decisions=golden.decisions_of(scores, ("bad", "ok"), ("bad",), fields.variants[0].thresholds),
+    )
+    shared = [name for name in members if name.endswith(".png") or name == "golden/tensors.npy"]
+    used = {model: members[model], "golden/trt.npy": buffer.getvalue(), **{name: members[name] for name in shared}}
+    path = tmp_path_factory.mktemp("stub-bundle") / "part.edgetl"
+    write_bundle(path, dataclasses.replace(fields, variants=(variant,), chosen="tensorrt-f32"), used)
+    return path

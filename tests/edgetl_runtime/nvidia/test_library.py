@@ -25,6 +25,18 @@ def test_a_missing_module_is_one_sentence_with_the_command(monkeypatch):
     assert library.missing("tensorrt_rtx") == "the package tensorrt-rtx-bindings is not installed"
 
 
+def test_where_only_pythons_module_is_missing_the_command_that_brings_it_is_said(tmp_path, monkeypatch):
+    """trtexec could build an engine, but nothing could run it."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (tmp_path / "trtexec").touch()
+    monkeypatch.setattr(library, "TRTEXEC", (tmp_path / "trtexec",))
+    reason = library.missing("tensorrt")
+    assert reason.startswith("the package tensorrt is not installed in this environment; TensorRT itself is: ")
+    assert "apt-get install python3-libnvinfer" in reason
+    assert "--system-site-packages" in reason
+    assert "libnvinfer" not in library.missing("tensorrt_rtx")
+
+
 def test_type_stubs_alone_are_not_the_module(tmp_path, monkeypatch):
     (tmp_path / "tensorrt").mkdir()
     (tmp_path / "tensorrt" / "__init__.pyi").write_text("")
