@@ -37,6 +37,7 @@ MAX_SIGNATURE_BYTES = 2**20  # 230 bytes a member and signature
 MAX_MEMBERS = 4096
 MAX_NAME_BYTES = 255
 
+_MADE_BY, _PLAIN_FILE = 3 << 8 | 20, (stat.S_IFREG | 0o644) << 16  # by Unix, ZIP 2.0
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -308,8 +309,8 @@ class _Directory:
         name = self.check_name(raw_name)
         if extra or comment or disk or internal:
             self.refuse(f"member '{name}'", "without extra fields and comments", "some")
-        if made_by >> 8 != 3 or not stat.S_ISREG(external >> 16) or external & 0xFFFF:
-            self.refuse(f"member '{name}'", "a regular file", "a link, folder or device")
+        if (made_by, external) != (_MADE_BY, _PLAIN_FILE):
+            self.refuse(f"member '{name}'", "a regular file of mode 644", "a link, folder, device, or another mode")
         if offset != expected:
             self.refuse(f"member '{name}'", f"at byte {expected}, right after the one before", f"byte {offset}")
         self.check_header(name, common)
