@@ -30,6 +30,7 @@ import json
 import numpy as np
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.decode import decode
 from edgetl_runtime.memory import peak_memory_mb
 from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 from edgetl_runtime.schema import from_mapping
