@@ -283,8 +283,9 @@ def test_files_named_in_a_table_or_text_exist(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_changelog_has_one_heading_for_each_release():
+def test_the_changelog_has_one_heading_for_what_is_unreleased_and_for_each_release():
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings.pop(0) == "Unreleased"
     assert len(headings) == len(set(headings))
     assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", heading) for heading in headings)
 
