@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from edgetl.run import Run
 
+_PRESET = "--preset best for longer training, --preset quick for shorter: the preset decides it"
+# options that other tools have; a preset holds them, so that results can be compared
+HINTS = dict.fromkeys(("--epochs", "--lr", "--learning-rate", "--batch-size", "--batch", "--optimizer"), _PRESET)
 AUGMENTATIONS = ("flip_h", "flip_v", "rotate90", "affine", "photometric", "noise")
 
 
