@@ -80,7 +80,7 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
     config = resolve(DeployConfig, section="deploy", file=args.config, options=_given(args, DeployConfig))
     contract = read_contract(args, config=args.config)
     profile = profiles.get(config.target)
-    keys = check_delivery(args)
+    keys = check_delivery(args, arch=profile.arch)
     folder, progress = RunFolder(args.run_folder), Progress()
     if args.search:
         folder, config = chosen_by_search(args, config, contract, progress, held)
