@@ -6,7 +6,7 @@ import os
 import sys
 
 from edgetl import __version__
-from edgetl.cli import COMMANDS
+from edgetl.cli import COMMANDS, GROUPS, HINTS
 from edgetl_runtime.cli.driver import run
 
 
@@ -15,7 +15,7 @@ def main() -> int:
     # torch's threads must sleep, not spin, while they wait: beside OpenVINO's threads or any other work spinning takes
     # two thirds of the processor for nothing. Read when torch's OpenMP is loaded, so it is said here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return run("edgetl", COMMANDS, None, version=__version__)
+    return run("edgetl", COMMANDS, None, version=__version__, groups=GROUPS, hints=HINTS)
 
 
 if __name__ == "__main__":

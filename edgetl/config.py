@@ -10,7 +10,7 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class FinetuneConfig:
         test_fraction: Share used for the test where the data gives no split.
         escape_cost: What an escape costs, in units of one overkill.
         max_escape_rate: If given, the threshold keeps the escape rate on validation at or below this instead.
+        unsure_band: Width of the band around the fitted threshold, in defect score, that is UNSURE; 0 leaves none.
         no_augment: Augmentations that would change the label of these parts.
         data_licence: Licence of the images, carried into the bundle with the golden vectors.
     """
@@ -58,6 +59,7 @@ class FinetuneConfig:
     test_fraction: float = 0.25
     escape_cost: float = 5.0
     max_escape_rate: float | None = None
+    unsure_band: float = 0.0
     no_augment: tuple[Literal["flip_h", "flip_v", "rotate90", "affine", "photometric", "noise"], ...] = ()
     data_licence: str = "not stated"
 
@@ -68,6 +70,8 @@ class FinetuneConfig:
             raise UsageError(
                 "--max-escape-rate", "from 0 to below 1", str(self.max_escape_rate), fix="--max-escape-rate 0.01"
             )
+        if not 0 <= self.unsure_band < 1:
+            raise UsageError("--unsure-band", "from 0 to below 1", str(self.unsure_band), fix="--unsure-band 0.1")
         if self.seed < 0:
             raise UsageError("--seed", "0 or above", str(self.seed), fix="--seed 0")
 
@@ -80,6 +84,7 @@ def resolve(
     options: Mapping[str, Any],
     base: Mapping[str, Any] | None = None,
     must_be_there: bool = False,
+    reshape: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> T:
     """Build the configuration `cls` from a section of a TOML file and from options; options win.
 
@@ -90,6 +95,7 @@ def resolve(
         options: Only those that were given.
         base: Values that stand where neither the file nor the options say anything.
         must_be_there: Refuse a file without that section.
+        reshape: Turns keys as a person writes them into those of `cls`.
 
     Raises:
         UsageError: The file is missing or not TOML, or a key or value is wrong.
@@ -97,7 +103,7 @@ def resolve(
     where = "the options"
     values: dict[str, Any] = {**(base or {})}
     if file is not None:
-        values |= _read_section(file, section, must_be_there=must_be_there)
+        values |= reshape(read_section(file, section, must_be_there=must_be_there))
         where = f"{file} [{section}]"
         from_mapping(cls, values, where=where)  # what is wrong in the file is said of the file
     return from_mapping(cls, {**values, **options}, where="the options" if options else where)
@@ -109,7 +115,12 @@ def difference(old: object, new: object) -> dict[str, tuple[Any, Any]]:
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 
 
-def _read_section(file: Path, section: str, *, must_be_there: bool) -> dict[str, Any]:
+def read_section(file: Path, section: str, *, must_be_there: bool = False) -> dict[str, Any]:
+    """Return the plain content of a table of a TOML file.
+
+    Raises:
+        UsageError: The file is missing or not TOML, holds an unknown table, or lacks this one though it must not.
+    """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

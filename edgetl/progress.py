@@ -59,24 +59,36 @@ class Progress:
 
 @contextlib.contextmanager
 def _bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a spinner and the time that has passed; a bar, the rate and what is left once a total is known."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
 
-    columns = (
-        TextColumn("{task.description}"),
+    title_column = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+    unknown = (SpinnerColumn(), title_column, TimeElapsedColumn())
+    known = (
+        title_column,
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with RichProgress(*unknown, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None, rate="")
         started = time.monotonic()
 
         def advance(done: int, total: int) -> None:
+            progress.columns = known if total else unknown
             rate = f"{done / max(time.monotonic() - started, 1e-3):.0f} {unit}/s"
-            progress.update(task, completed=done, total=total, rate=rate)
+            progress.update(task, completed=done, total=total or None, rate=rate)
 
         yield advance

@@ -43,6 +43,20 @@ def fit_thresholds(
     return Thresholds(nok_at=cut, ok_below=cut)
 
 
+def widened(thresholds: Thresholds, band: float) -> Thresholds:
+    """Return thresholds with a band of UNSURE around a cut.
+
+    Args:
+        thresholds: As fitted, both sides equal.
+        band: Width in defect score, 0 to 1, half of it on each side; it ends at 0 and at 1.
+
+    Example:
+        >>> widened(Thresholds(nok_at=0.5, ok_below=0.5), 0.2)
+        Thresholds(nok_at=0.6, ok_below=0.4)
+    """
+    return Thresholds(nok_at=min(thresholds.nok_at + band / 2, 1.0), ok_below=max(thresholds.ok_below - band / 2, 0.0))
+
+
 def refit_thresholds(
     scores: Floats,
     defective: NDArray[np.bool_],
@@ -65,23 +79,25 @@ def refit_thresholds(
         max_escape_rate: As in `fit_thresholds`.
 
     Returns:
-        `near` itself where it costs no more; else the nearest cut that does not; else the cheapest one.
+        `near` itself where it costs no more; else the nearest cut that does not; else the cheapest one. A band of
+        UNSURE keeps its width around the cut.
     """
-    edges, escapes, overkill = _cuts(scores, defective)
+    edges, _, _ = _cuts(scores, defective)
+    band, centre = near.nok_at - near.ok_below, (near.nok_at + near.ok_below) / 2
+    cuts = np.append(_middles(edges), centre)
+    escapes, overkill = _outcomes(scores, defective, cuts, band=band)
     n_defect = int(defective.sum())
     cost = _cost(escapes, overkill, n_defect, escape_cost, max_escape_rate)
     allowed = float(
         _cost(np.array([reference[0]]), np.array([reference[1]]), n_defect, escape_cost, max_escape_rate)[0]
     )
-    here = min(int(np.searchsorted(edges[1:], near.nok_at, side="left")), len(cost) - 1)
     if not np.isfinite(allowed):  # on these scores the float model itself is beyond the escape rate
         allowed = float(cost.min())
-    if cost[here] <= allowed:
+    if cost[-1] <= allowed:
         return near
-    good = np.flatnonzero(cost <= max(allowed, cost.min()))
-    cuts = _middles(edges)[good]
-    cut = float(cuts[np.abs(cuts - near.nok_at).argmin()])
-    return Thresholds(nok_at=cut, ok_below=cut)
+    cuts = cuts[cost <= max(allowed, cost.min())]
+    cut = float(cuts[np.abs(cuts - centre).argmin()])
+    return widened(Thresholds(nok_at=cut, ok_below=cut), band)
 
 
 def carry_thresholds(scores: Floats, *, reference: Floats, near: Thresholds) -> Thresholds:
@@ -162,6 +178,15 @@ def _cuts(scores: Floats, defective: NDArray[np.bool_]) -> tuple[Floats, Labels,
     escapes[0] = 0
     overkill = len(good) - np.searchsorted(good, edges[1:], side="left")
     return edges, escapes, overkill
+
+
+def _outcomes(scores: Floats, defective: NDArray[np.bool_], cuts: Floats, *, band: float) -> tuple[Labels, Labels]:
+    """Return escapes and overkill at cuts in the middle of a band of UNSURE."""
+    scores = np.minimum(scores, 1.0)
+    bad, good = np.sort(scores[defective]), np.sort(scores[~defective])
+    escapes = np.searchsorted(bad, np.maximum(cuts - band / 2, 0.0), side="left")
+    overkill = len(good) - np.searchsorted(good, np.minimum(cuts + band / 2, 1.0), side="left")
+    return escapes, overkill
 
 
 def _middles(edges: Floats) -> Floats:

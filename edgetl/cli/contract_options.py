@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
     from edgetl.deploy.contract import Contract
 
+EXAMPLE = (
+    "TOML file with a [contract] table; keys are the options' names, p99_ms = 8 or max_escapes_of = { crack = 0 }; "
+    "options win"
+)
 PER_CLASS = {"max_escapes_of": "max_escapes", "max_overkill_of": "max_overkill"}
 
 
 def add_contract_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the contract, and the file that may hold them."""
     group = parser.add_argument_group("contract")
-    group.add_argument("--contract", type=Path, metavar="FILE", help="TOML file with a [contract] table; options win")
+    group.add_argument("--contract", type=Path, metavar="FILE", help=EXAMPLE)
     option = option_adder(group)
     option("--max-drop-pp", type=float, help="accuracy loss against float, percentage points; default 0.5")
     option("--max-flips-pct", type=float, help="share of changed decisions, per cent; default 2")
@@ -48,13 +52,27 @@ def read_contract(args: argparse.Namespace, *, config: Path | None) -> Contract:
     from edgetl.deploy.contract import Contract
 
     given = {name: value for name, value in vars(args).items() if name in Contract.__dataclass_fields__}
-    source: dict[str, Any] = {"section": "contract", "file": args.contract or config}
+    source: dict[str, Any] = {"section": "contract", "file": args.contract or config, "reshape": _by_class}
     in_file = resolve(Contract, options={}, must_be_there=args.contract is not None, **source)
     bounds = _per_class(args)
     if bounds:
         names = {*in_file.per_class, *bounds}
         given["per_class"] = {name: _merged(in_file.per_class.get(name), bounds.get(name, {})) for name in names}
     return resolve(Contract, options=given, **source)
+
+
+def _by_class(table: dict[str, Any]) -> dict[str, Any]:
+    """Turn `max_escapes_of = { crack = 0 }`, written like the option, into bounds by class."""
+    values = dict(table)
+    bounds: dict[str, Any] = dict(values.get("per_class") or {})
+    for key, bound in PER_CLASS.items():
+        counts = values.pop(key, {})
+        if not isinstance(counts, dict):
+            fix = f"{key} = {{ crack = 0 }}"
+            raise UsageError(f"{key} of the contract's file", "a table of classes", f"{counts!r:.40}", fix=fix)
+        for name, count in counts.items():
+            bounds[name] = {**bounds.get(name, {}), bound: count}
+    return values | ({"per_class": bounds} if bounds else {})
 
 
 def _per_class(args: argparse.Namespace) -> dict[str, dict[str, int]]:

@@ -10,10 +10,12 @@ from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgetl.deploy.signing import SigningKey
     from edgetl.progress import Progress
+
+ARCHS = ("x86_64", "aarch64")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,23 +37,27 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     add("--ssh-config", type=Path, metavar="FILE", help="an ssh configuration instead of the user's")
     add("--offline-package", type=Path, metavar="DIR", help="write a folder for a stick: bundle, wheels, install.sh")
     add("--python", default="3.10", metavar="3.N", help="the device's Python, for --offline-package; default 3.10")
-    add("--arch", choices=("x86_64", "aarch64"), help="the device's machine type, for --offline-package")
-    add("--trust", type=Path, metavar="FILE.json", help="keys for the device's first installation, for the package")
+    add("--arch", choices=ARCHS, help="the device's machine type; default that of the bundle's target")
+    add("--trust", type=Path, metavar="KEY.pub", help="for the package: whom the device trusts; or a trust file")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Sign, deliver, package; whatever was asked for."""
     from edgetl.progress import Progress
 
-    keys = check_delivery(args)
+    keys = check_delivery(args, arch=_target_arch(args.bundle) if args.offline_package else ())
     if not (args.key or args.host or args.offline_package):
         fix = "--host user@device"
         raise UsageError("edgetl deliver", "given --host, --offline-package or --key", "none of them", fix=fix)
     return {"schema": "edgetl.deliver/1", "bundle": str(args.bundle), **hand_over(args.bundle, keys, args, Progress())}
 
 
-def check_delivery(args: argparse.Namespace) -> tuple[SigningKey, ...]:
+def check_delivery(args: argparse.Namespace, *, arch: Sequence[str]) -> tuple[SigningKey, ...]:
     """Read the keys, and refuse options that cannot work, before minutes of other work.
+
+    Args:
+        args: The parsed arguments.
+        arch: Machine types of the target.
 
     Raises:
         UsageError: A key cannot be used, or an option needs another.
@@ -65,9 +71,46 @@ def check_delivery(args: argparse.Namespace) -> tuple[SigningKey, ...]:
         if args.offline_package.exists():
             what = f"--offline-package {args.offline_package}"
             raise UsageError(what, "a new folder", "an existing one", fix="choose another name")
-        if args.arch is None:
-            raise UsageError("--offline-package", "with --arch", "no machine type", fix="--arch aarch64")
+        package_arch(args.arch, arch)
+        if args.trust is not None:
+            from edgetl.deploy.offline import read_trust
+
+            read_trust(args.trust)
+    elif args.trust is not None:
+        raise UsageError("--trust", "with --offline-package", "no package", fix="--offline-package stick")
     return keys
+
+
+def package_arch(given: str | None, target: Sequence[str]) -> str:
+    """Return the machine type that a package is for: the one given, else the target's.
+
+    Args:
+        given: By `--arch`.
+        target: What the target's profile says: `any` is this machine's, unless another is given; empty is unknown.
+
+    Raises:
+        UsageError: It is another one than the target's, or nobody says it.
+    """
+    import platform
+
+    known = [platform.machine() if name == "any" else name for name in target]
+    if given is None and len(known) == 1:
+        return known[0]
+    if given is None:
+        must, got = "with --arch", "several machine types" if known else "a bundle that names no machine type"
+        raise UsageError("--offline-package", must, got, fix=f"--arch {' or --arch '.join(known or ARCHS)}")
+    if target and given not in known and "any" not in target:
+        fix = f"--arch {known[0]}, or deploy for a target with {given}: edgetl devices list"
+        raise UsageError("--arch", f"that of the bundle's target, {' or '.join(known)}", given, fix=fix)
+    return given
+
+
+def _target_arch(bundle: Path) -> tuple[str, ...]:
+    from edgetl_runtime.bundle import open_bundle
+
+    with open_bundle(bundle) as opened:
+        arch = opened.manifest.target.get("arch", ())
+    return tuple(str(name) for name in arch) if isinstance(arch, (list, tuple)) else ()
 
 
 def hand_over(
@@ -86,9 +129,10 @@ def hand_over(
     if args.offline_package is not None:
         from edgetl.deploy.offline import write_package
 
-        with progress.stage(f"wheels for Python {args.python} on {args.arch}"):
+        arch = package_arch(args.arch, _target_arch(bundle))
+        with progress.stage(f"wheels for Python {args.python} on {arch}"):
             package = write_package(
-                bundle, args.offline_package, python=args.python, arch=args.arch, trust=args.trust,
+                bundle, args.offline_package, python=args.python, arch=arch, trust=args.trust,
                 allow_unsigned=args.allow_unsigned,
             )  # fmt: skip
     if args.host:

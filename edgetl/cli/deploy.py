@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from edgetl.cli.deliver import add_delivery_options, check_delivery, delivery_li
 from edgetl.cli.finetune import option_adder
 from edgetl.cli.search import add_grid_options, chosen_by_search
 from edgetl.files import changing, file_taken, reading
+from edgetl_runtime.cli.lines import columns, wrapped
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
@@ -76,11 +78,12 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
     from edgetl.deploy.terms import unproven
     from edgetl.progress import Progress
     from edgetl.run import RunFolder
+    from edgetl_runtime.bundle import open_bundle
 
     config = resolve(DeployConfig, section="deploy", file=args.config, options=_given(args, DeployConfig))
     contract = read_contract(args, config=args.config)
     profile = profiles.get(config.target)
-    keys = check_delivery(args)
+    keys = check_delivery(args, arch=profile.arch)
     folder, progress = RunFolder(args.run_folder), Progress()
     if args.search:
         folder, config = chosen_by_search(args, config, contract, progress, held)
@@ -90,9 +93,13 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
     except UnmetContractError as error:
         progress.note("\n".join(["", *table(error.candidates, chosen=None), ""]))
         raise
+    with open_bundle(args.out) as bundle:
+        digest = bundle.manifest_sha256
     result = {
         "schema": "edgetl.deploy/1",
         "bundle": str(args.out),
+        "deployed_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "manifest_sha256": digest,
         "target": profile.name,
         "chosen": done.chosen,
         "confirmed": done.confirmed,
@@ -114,14 +121,15 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
 
 
 def record(folder: RunFolder, result: Mapping[str, Any]) -> None:
-    """Keep what a deployment found in the run, and show it in the run's report."""
+    """Keep what a deployment found in the run, beside those before it, and show it in the run's report."""
     from edgetl.report.run_report import write_run_report
     from edgetl.run import write_json
 
     deployments = folder.path / "deployments"
     with changing(folder.path):  # the report shows what others record at the same time
         deployments.mkdir(exist_ok=True)
-        write_json(deployments / f"{result['target']}.json", result)
+        name = f"{result['deployed_at'][:19].replace(':', '')}-{result['target']}-{result['manifest_sha256'][:8]}.json"
+        write_json(deployments / name, result)
         write_run_report(folder, folder.read())
 
 
@@ -146,25 +154,34 @@ def _given(args: argparse.Namespace, cls: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in vars(args).items() if name in cls.__dataclass_fields__}
 
 
-def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None) -> list[str]:
-    """Return the rows that compare candidates, the header first.
+def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None, width: int | None = None) -> list[str]:
+    """Return the rows that compare candidates, the header first; none is wider than the terminal.
 
     Args:
         candidates: As `deploy --json` prints them.
         chosen: Id of the one that ships; None where none does.
+        width: Columns; None takes those of the terminal.
     """
-    header = (
-        f"{'candidate':22}{'accuracy':>9}{'drop pp':>9}{'flips':>7}{'escapes':>9}{'p50 ms':>8}{'p99 ms':>8}  verdict"
-    )
-    lines = [header]
+    width = width or columns()
+    first = max([len("candidate"), *(len(c["id"]) for c in candidates)])
+    titles = f"{'accuracy':>9}{'drop pp':>8}{'flips':>6}{'escapes':>8}{'p50 ms':>8}{'p99 ms':>8} verdict"
+    lines = [f"{'candidate':{first}}{titles}"]
     for c in candidates:
         latency = c["latency_ms"] or {}
         p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
-        verdict = "chosen" if c["id"] == chosen else "kept the contract" if c["accepted"] else c["why"]
-        verdict += f", unproven: {c['unproven']}" if c["accepted"] and c.get("unproven") else ""
-        verdict += f", narrowly: {c['close']} is within chance" if c.get("close") else ""
-        figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>9.2f}{c['flips']:>7}{c['escapes']:>9}"
-        lines.append(f"{c['id']:22}{figures}{p50:>8}{p99:>8}  {verdict}")
+        figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>8.2f}{c['flips']:>6}{c['escapes']:>8}"
+        row = f"{c['id']:{first}}{figures}{p50:>8}{p99:>8} "
+        word = "chosen" if c["id"] == chosen else "kept" if c["accepted"] else "refused"
+        more = [] if c["accepted"] else [c["why"]]
+        if c["accepted"] and c.get("unproven"):
+            more.append(f"UNPROVEN: {c['unproven']}")
+        if c.get("close"):
+            more.append(f"narrowly: {c['close']} is within chance")
+        whole = row + ", ".join([word, *more] if c["accepted"] else more or [word])
+        if len(whole) <= width:
+            lines.append(whole)
+        else:  # what the verdict rests on stands below its row, whole
+            lines += [row + word, *(line for words in more for line in wrapped(f"    {words}", width, indent=2))]
     return lines
 
 
@@ -185,4 +202,4 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append("unsigned: devices ask for a signature; edgetl keys new, then --key or edgetl keys sign")
     if result["unproven"]:
         lines.append(f"UNPROVEN: {'; '.join(result['unproven'])}; the device proves it when it installs, or refuses")
-    return "\n".join(lines)
+    return "\n".join(part for line in lines for part in wrapped(line, columns()) or [""])

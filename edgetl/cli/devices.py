@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgetl import profiles
+from edgetl_runtime.cli.lines import columns, wrapped
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
@@ -40,7 +41,7 @@ def show(result: Mapping[str, Any]) -> str:
     """Return the profiles as text."""
     if "device" in result:
         return "\n".join(_lines(result["device"], 0))
-    return "\n".join(_row(device) for device in result["devices"])
+    return "\n".join(line for device in result["devices"] for line in wrapped(_row(device), columns()))
 
 
 def _row(device: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.defects import settle_defects
-from edgetl.config import FinetuneConfig, difference, resolve
+from edgetl.config import FinetuneConfig, difference, read_section, resolve
 from edgetl.errors import RunError
 from edgetl.files import taken
 from edgetl.run import RunFolder, read_json
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from edgetl.run import Run
 
+_PRESET = "--preset best for longer training, --preset quick for shorter: the preset decides it"
+# options that other tools have; a preset holds them, so that results can be compared
+HINTS = dict.fromkeys(("--epochs", "--lr", "--learning-rate", "--batch-size", "--batch", "--optimizer"), _PRESET)
 AUGMENTATIONS = ("flip_h", "flip_v", "rotate90", "affine", "photometric", "noise")
 
 
@@ -62,12 +65,22 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     option("--roi-px", nargs=4, type=int, metavar=("X", "Y", "W", "H"), help="region of interest")
     option("--val-fraction", type=float, help="share of the training part, where DATA has no val split; default 0.15")
     option("--test-fraction", type=float, help="share of all, where DATA has no test split; default 0.25")
-    option("--escape-cost", type=float, help="cost of an escape in units of one overkill; default 5")
+    option(
+        "--escape-cost",
+        type=float,
+        help="cost of an escape in units of one overkill; default 5",
+    )
     option(
         "--max-escape-rate",
         type=float,
         metavar="RATE",
-        help="instead of a cost: bound on the escape rate on validation",
+        help="instead of --escape-cost: bound on the escape rate on validation",
+    )
+    option(
+        "--unsure-band",
+        type=float,
+        metavar="WIDTH",
+        help="UNSURE around the fitted threshold, in defect score: 0.1 is 0.05 on each side; default 0, none",
     )
     option("--no-augment", nargs="+", choices=AUGMENTATIONS, help="augmentations that would change the label")
     option("--data-licence", metavar="TEXT", help="licence of the images, carried into the bundle")
@@ -133,6 +146,10 @@ def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = N
         UsageError: DATA is missing, or a key or value is wrong.
     """
     given = {k: v for k, v in vars(args).items() if k in FinetuneConfig.__dataclass_fields__}
+    stated = given if args.config is None else {**read_section(args.config, "finetune"), **given}
+    if {"escape_cost", "max_escape_rate"} <= stated.keys():
+        must, fix = "given without --max-escape-rate", "one of the two: --escape-cost 5 or --max-escape-rate 0.01"
+        raise UsageError("--escape-cost", must, "both", fix=fix)
     config = resolve(FinetuneConfig, section="finetune", file=args.config, options=given, base=base or {"data": ""})
     if not config.data:
         fix = "edgetl finetune DATA --out RUN, or data = … below [finetune] in --config"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.contract_options import add_contract_options, read_contract
 from edgetl.cli.defects import settle_defects
+from edgetl.cli.finetune import HINTS as HINTS
 from edgetl.cli.finetune import add_training_options, given_config, option_adder
 from edgetl.files import clear, contents, reading, taken
 from edgetl_runtime.errors import UsageError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import TYPE_CHECKING
 import edgetl_runtime
 from edgetl_runtime import children
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import InstallError, UsageError
+from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError
+from edgetl_runtime.install.trust import Trust
+from edgetl_runtime.install.trust import parse as parse_trust
+from edgetl_runtime.schema import to_mapping
+from edgetl_runtime.signature import TrustedKey, load_public_key, public_pem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,20 +63,22 @@ def write_package(
         folder: A new one.
         python: Of the device, for instance `3.10`.
         arch: Of the device, `x86_64` or `aarch64`.
-        trust: What `edgetl keys trust` wrote; the device will trust these keys. Whoever can change the stick can change
-            this file: use it for the first installation, from a stick that stays in trusted hands.
+        trust: A public key, or what `edgetl keys trust` wrote; the device will trust these keys. Whoever can change the
+            stick can change them: use it for the first installation, from a stick that stays in trusted hands.
         allow_unsigned: Let the script install an unsigned bundle; recorded on the device.
 
     Returns:
         The folder, its size in bytes, and the names of the wheels.
 
     Raises:
-        UsageError: The folder exists, or the bundle is unsigned and that was not allowed.
+        UsageError: The folder exists, the bundle is unsigned and that was not allowed, or the keys cannot be used or
+            did not sign the bundle.
         InstallError: A wheel cannot be had for that Python and machine.
     """
     if folder.exists():
         raise UsageError(f"--offline-package {folder}", "a new folder", "an existing one", fix="choose another name")
-    with open_bundle(bundle) as opened:
+    keys = None if trust is None else read_trust(trust)
+    with open_bundle(bundle, trust=keys, allow_unsigned=allow_unsigned) as opened:
         opened.verify()
         backends = sorted({variant.backend for variant in opened.manifest.variants} - {"null"})
         signed = bool(opened.signatures)
@@ -83,8 +90,8 @@ def write_package(
     try:
         _wheels(wheels, extras, python=python, arch=arch)
         shutil.copyfile(bundle, folder / "bundle.edgetl")
-        if trust is not None:
-            shutil.copyfile(trust, folder / "trust.json")
+        if keys is not None:
+            (folder / "trust.json").write_text(json.dumps(to_mapping(Trust(keys=keys)), indent=1) + "\n", "utf-8")
         options = "" if signed else " --allow-unsigned"
         script = SCRIPT.format(python=python, arch=arch, extras=",".join(extras), options=options)
         (folder / "install.sh").write_text(script, encoding="utf-8")
@@ -95,6 +102,28 @@ def write_package(
         raise
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {"folder": str(folder), "size_bytes": size, "wheels": sorted(path.name for path in wheels.iterdir())}
+
+
+def read_trust(path: Path) -> tuple[TrustedKey, ...]:
+    """Read the keys that a device will trust: a public key, which may then sign for any line, or a trust file.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        words = error.strerror or "unreadable"
+        raise UsageError(f"--trust {path}", "a readable file", words, fix="--trust line.pub") from error
+    fix = "--trust line.pub; for single lines: edgetl keys trust line.pub --line LINE --out trust.json"
+    if b"PRIVATE KEY" in data:
+        raise UsageError(f"--trust {path}", "a public key or a trust file", "a private key", fix=fix)
+    try:
+        if data.lstrip().startswith(b"-----BEGIN"):
+            return (TrustedKey(pem=public_pem(load_public_key(data.decode(errors="replace")))),)
+        return parse_trust(data, where=f"--trust {path}").keys
+    except (InstallError, OutdatedError, SignatureError) as error:
+        raise UsageError(f"--trust {path}", "a public key or a trust file", error.got, fix=fix) from error
 
 
 def _with_extra(backends: Sequence[str]) -> list[str]:

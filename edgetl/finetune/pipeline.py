@@ -41,7 +41,7 @@ from edgetl.metrics import (
     is_defective,
 )
 from edgetl.run import Run, RunFolder
-from edgetl.thresholds import fit_thresholds
+from edgetl.thresholds import fit_thresholds, widened
 from edgetl.versions import versions
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import to_mapping
@@ -373,9 +373,10 @@ class Finetuning:
         scores = defect_scores(probabilities(logits, temperature), self.data.classes, self.defects)
         defective = is_defective(self.val.labels, self.data.classes, self.defects)
         config = self.config
-        return temperature, fit_thresholds(
+        fitted = fit_thresholds(
             scores, defective, escape_cost=config.escape_cost, max_escape_rate=config.max_escape_rate
         )
+        return temperature, widened(fitted, config.unsure_band)
 
     def _metrics(
         self, logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float, thresholds: Thresholds

@@ -1,11 +1,11 @@
-"""The deployments of a run: what `edgetl deploy --json` printed, kept as RUN/deployments/<target>.json."""
+"""The deployments of a run: what `edgetl deploy --json` printed, one file each in RUN/deployments."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class Deployment:
         memory_mb: Peak resident memory of the fresh process that decided with it.
         size_mb: Of the bundle.
         p99_bound_ms: Of the contract, if it has one.
+        deployed_at: ISO time with its zone; empty where the file does not say.
+        unproven: Bounds of the contract that nobody could measure.
     """
 
     target: str
@@ -113,6 +115,8 @@ class Deployment:
     memory_mb: float | None
     size_mb: float | None
     p99_bound_ms: float | None = None
+    deployed_at: str = ""
+    unproven: tuple[str, ...] = ()
 
     @property
     def laddered(self) -> tuple[CandidateRow, ...]:
@@ -141,7 +145,7 @@ def read_deployments(folder: Path) -> tuple[list[Deployment], list[str]]:
         folder: RUN/deployments; need not exist.
 
     Returns:
-        The deployments by file name, and the names of files that are none.
+        The deployments, newest first, those without a time last by file name; and the names of files that are none.
     """
     found: list[Deployment] = []
     damaged: list[str] = []
@@ -150,7 +154,15 @@ def read_deployments(folder: Path) -> tuple[list[Deployment], list[str]]:
             found.append(deployment_from_json(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             damaged.append(path.name)
-    return found, damaged
+    return sorted(found, key=lambda d: d.deployed_at, reverse=True), damaged
+
+
+def newest(deployments: Sequence[Deployment]) -> list[Deployment]:
+    """Return the newest deployment for each target, of deployments that are newest first."""
+    first: dict[str, Deployment] = {}
+    for deployment in deployments:
+        first.setdefault(deployment.target, deployment)
+    return list(first.values())
 
 
 def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
@@ -174,6 +186,8 @@ def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
         memory_mb=_number(data.get("memory_mb")),
         size_mb=None if size is None else size / 1e6,
         p99_bound_ms=_number((data.get("contract") or {}).get("p99_ms")),
+        deployed_at=str(data.get("deployed_at") or ""),
+        unproven=tuple(map(str, data.get("unproven") or ())),
     )
 
 

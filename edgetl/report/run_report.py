@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.files import write_whole
 from edgetl.metrics import binomial_upper
-from edgetl.report.deployments import read_deployments
+from edgetl.report.deployments import newest, read_deployments
 from edgetl.report.predictions import read_predictions, worst_errors
 from edgetl.report.verdict import NON_COMMERCIAL, answer, escape_statement, plural
 
@@ -88,11 +88,11 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "name": folder.path.resolve().name,
-        "answer": answer(run, deployments, lookalikes=None if alike.unchecked else alike.test_images),
+        "answer": answer(run, newest(deployments), lookalikes=None if alike.unchecked else alike.test_images),
         "statement": escape_statement(test),
         "overkill_bound": binomial_upper(test["overkill"], test["n_good"]),
         "accuracy_bound": _lower_bound(round(test["accuracy"] * test["n"]), test["n"]),
-        "fastest": _fastest(deployments),
+        "fastest": _fastest(newest(deployments)),
         "models": _models(run),
         "counts": _counts(run),
         "splits": SPLITS,
@@ -104,7 +104,7 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "confusion": _confusion(run),
         "errors": _errors(by_split["test"], run),
         "plots": _plots(run, by_split, epochs, baseline),
-        "deployments": [(d, _deployment_plot(d)) for d in sorted(deployments, key=lambda d: not d.measured)],
+        "deployments": [(d, d in newest(deployments), _deployment_plot(d)) for d in deployments],
         "sensitivity": _sensitivity(folder.path / "quantized"),
         "damaged": damaged,
         "non_commercial": NON_COMMERCIAL,

@@ -30,7 +30,7 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
         "'seed' instead of 'sed'"
     """
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=2, cutoff=0.5)
+    close = alike(name, options)
     if close:
         return " or ".join(f"'{c}'" for c in close) + f" instead of '{name}'"
     return "one of " + ", ".join(options)
@@ -106,6 +106,16 @@ def _check_depth(value: object) -> None:
         if not level:
             return
     raise _JsonFault(f"nested at most {MAX_JSON_DEPTH} levels deep", "more")
+
+
+def alike(name: str, known: typing.Iterable[str]) -> list[str]:
+    """Return the one or two of `known` that `name` may have been meant for.
+
+    Example:
+        >>> alike("sed", ["seed", "preset"]), alike("colour", ["seed", "preset"])
+        (['seed'], [])
+    """
+    return difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.5)
 
 
 def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[EdgetlError] = UsageError) -> T:

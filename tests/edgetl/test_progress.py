@@ -41,6 +41,19 @@ def test_a_terminal_gets_a_bar_that_goes_away(capsys, monkeypatch):
     assert re.search(r"\x1b\[2Kdecode: \d+\.\d s\n$", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("total", [None, 0, 8])
+def test_a_stage_without_a_total_shows_the_time_that_passed_and_no_empty_bar(total, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Progress().stage("calibrate") as advance:
+        if total is not None:
+            advance(3, total)
+    shown = capsys.readouterr().err
+    assert "/?" not in shown
+    assert ("ETA" in shown, "3/8" in shown) == (bool(total), bool(total))
+    assert bool(total) or re.search(r"calibrate\x1b?.*0:00:0", shown)
+
+
 def test_a_failing_stage_is_not_reported_as_done(capsys):
     with pytest.raises(ZeroDivisionError), Progress().stage("decode"):
         raise ZeroDivisionError

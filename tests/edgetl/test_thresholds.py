@@ -134,3 +134,22 @@ def test_refit_thresholds_never_costs_more_than_the_reference_where_a_cut_allows
     assert spent <= bound + 1e-9
     if cost_of(*outcome(scores, defective, near), n_defect, 5.0, rate) <= bound - 1e-9:
         assert found == start
+
+
+def test_a_band_of_unsure_is_as_wide_as_asked_and_ends_where_scores_do():
+    band = thresholds.widened(HALF, 0.2)
+    assert (band.ok_below, band.nok_at) == pytest.approx((0.4, 0.6))
+    assert thresholds.widened(HALF, 0.0) == HALF
+    low = thresholds.widened(Thresholds(nok_at=0.02, ok_below=0.02), 0.2)
+    assert (low.ok_below, low.nok_at) == (0.0, pytest.approx(0.12))
+
+
+def test_a_candidate_keeps_the_band_where_its_cut_moves():
+    scores = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    defective = np.array([False, False, False, True, True, True])
+    near = Thresholds(nok_at=0.15, ok_below=0.05)
+    moved = thresholds.refit_thresholds(scores, defective, near=near, reference=(0, 0), escape_cost=5.0)
+    assert moved.nok_at - moved.ok_below == pytest.approx(0.1)
+    assert ((scores >= moved.nok_at) == defective).all()
+    good = Thresholds(nok_at=0.55, ok_below=0.45)
+    assert thresholds.refit_thresholds(scores, defective, near=good, reference=(0, 0), escape_cost=5.0) == good

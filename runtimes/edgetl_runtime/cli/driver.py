@@ -1,7 +1,8 @@
 """One command line for host and device: a static table, help for free, one JSON object, one sentence per error.
 
 A command is a module with `add_arguments(parser)`, `run(args) -> Mapping` and `show(result) -> str`. The result
-carries `schema`; a key `exit` in it becomes the exit code. Only the chosen command's module is imported.
+carries `schema`; a key `exit` in it becomes the exit code. Only the chosen command's module is imported. A module may
+hold `HINTS`, options that people expect and that do not exist → what to do instead.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import importlib
 import json
 import math
 import os
+import shlex
 import sys
 import traceback
+import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from edgetl_runtime.errors import EdgetlError, UsageError, printable
-from edgetl_runtime.schema import nearest
+from edgetl_runtime.schema import alike, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 CommandTable = Mapping[str, tuple[str, str]]
+CommandGroups = Mapping[str, CommandTable]
 
 
 class Command(Protocol):
@@ -50,18 +54,84 @@ class _OutputLostError(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises our errors instead of exiting."""
+    """An argument parser that raises our errors instead of exiting, and names what would have been understood.
+
+    Attributes:
+        words: What was typed after the command; empty where nothing was typed.
+        hints: Option → what to do instead, for options that people expect and that do not exist.
+    """
+
+    words: Sequence[str] = ()
+    hints: Mapping[str, str] = types.MappingProxyType({})
 
     def error(self, message: str) -> NoReturn:
-        """Turn argparse's words into a UsageError, with the nearest option where one is unknown."""
-        fix = f"{self.prog} --help"
+        """Turn argparse's words into a UsageError that says what to type instead."""
         unknown = message.partition("unrecognized arguments: ")[2].split()
-        if unknown and unknown[0].startswith("--"):
-            fix = nearest(unknown[0].partition("=")[0], [o for o in self._option_string_actions if o.startswith("--")])
+        missing = [a for a in self._actions if a.required and a.option_strings and a.default is None]
+        if unknown:
+            fix = self._instead_of(self._surplus() or unknown)
+        elif "arguments are required" in message and len(missing) == 1 and missing[0].option_strings[0] in message:
+            fix = self._with_option(missing[0])
+        else:
+            fix = f"{self.prog} --help"
         raise UsageError(f"the arguments of {self.prog}", "as its --help says", message, fix=fix)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401  (argparse's signature)
+        """Name the choices, and the nearest of them."""
+        if action.choices is not None and value not in action.choices:
+            what = "/".join(action.option_strings) or str(action.metavar or action.dest)
+            known = [str(choice) for choice in action.choices]
+            fix = nearest(str(value), known)
+            raise UsageError(f"{what} of {self.prog}", "one of " + ", ".join(known), f"'{value}'", fix=fix)
 
-def run(prog: str, table: CommandTable, argv: Sequence[str] | None, *, version: str) -> int:
+    def _surplus(self) -> list[str]:
+        """Return the words that nothing takes, whole: argparse joins them by spaces."""
+        required = [action for action in self._actions if action.required and action.option_strings]
+        for action in required:
+            action.required = False
+        try:
+            return self.parse_known_args(list(self.words))[1]
+        except (UsageError, SystemExit):
+            return []
+        finally:
+            for action in required:
+                action.required = True
+
+    def _instead_of(self, unknown: Sequence[str]) -> str:
+        option = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+        if option is None:  # too many words: the command without them
+            return self._line([word for word in self.words if word not in unknown])
+        if option in self.hints:
+            return self.hints[option]
+        parser = self._deepest()
+        known = [o for p in {self, parser} for o in p._option_string_actions if o.startswith("--")]
+        return nearest(option, known) if alike(option, known) else f"{parser.prog} --help"
+
+    def _with_option(self, action: argparse.Action) -> str:
+        """Return the command line with the option that is missing; a word too many was probably meant for it."""
+        surplus = self._surplus()
+        value = surplus[0] if surplus and not surplus[0].startswith("-") else str(action.metavar or "VALUE")
+        kept = [word for word in self.words if word not in surplus[:1]]
+        return f"{self._line(kept)} {action.option_strings[0]} {shlex.quote(value)}"
+
+    def _line(self, words: Sequence[str]) -> str:
+        return " ".join([self.prog, *map(shlex.quote, words)])
+
+    def _deepest(self) -> _Parser:
+        """Return the parser of the action that was typed, else this one."""
+        choices = next((a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction)), {})
+        return next((cast("_Parser", choices[word]) for word in self.words if word in choices), self)
+
+
+def run(
+    prog: str,
+    table: CommandTable,
+    argv: Sequence[str] | None,
+    *,
+    version: str,
+    groups: CommandGroups | None = None,
+    hints: Mapping[str, str] | None = None,
+) -> int:
     """Run one command of `table`.
 
     Args:
@@ -69,6 +139,8 @@ def run(prog: str, table: CommandTable, argv: Sequence[str] | None, *, version: 
         table: Command → (module, one-line summary).
         argv: Arguments without the program's name; None takes the process's.
         version: Printed by `--version`.
+        groups: Heading → its part of the table, for the help; None lists the table under one heading.
+        hints: Command that people expect here and that does not exist → what to type instead.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 usage, 3 contract not met, 4 unfit, 130 interrupted.
@@ -76,7 +148,14 @@ def run(prog: str, table: CommandTable, argv: Sequence[str] | None, *, version: 
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json, debug = "--json" in arguments, "--debug" in arguments
     try:
-        return _dispatch(prog, table, arguments, version)
+        first = arguments[0] if arguments else "--help"
+        if first == "--version":
+            _write(f"{prog} {version}")
+            return 0
+        if first in ("--help", "-h", "help"):
+            _write(_help(prog, groups or {"commands": table}))
+            return 0
+        return _dispatch(prog, table, arguments, hints or {})
     except SystemExit as done:  # argparse's --help
         return int(done.code or 0)
     except _OutputLostError as lost:
@@ -91,22 +170,16 @@ def run(prog: str, table: CommandTable, argv: Sequence[str] | None, *, version: 
         return _fail(error, EXIT_FAILED, as_json=as_json, debug=debug)
 
 
-def _dispatch(prog: str, table: CommandTable, arguments: list[str], version: str) -> int:
-    name = next((a for a in arguments if not a.startswith("-")), None)
-    first = arguments[0] if arguments else "--help"
-    if first == "--version":
-        _write(f"{prog} {version}")
-        return 0
-    if first in ("--help", "-h", "help"):
-        _write(_help(prog, table))
-        return 0
-    if name is None or first != name:
-        raise UsageError(f"the first argument of {prog}", "a command", f"'{first}'", fix=f"{prog} --help")
+def _dispatch(prog: str, table: CommandTable, arguments: list[str], hints: Mapping[str, str]) -> int:
+    name = arguments[0]
+    if name.startswith("-"):
+        raise UsageError(f"the first argument of {prog}", "a command", f"'{name}'", fix=f"{prog} --help")
     if name not in table:
-        raise UsageError("the command", f"known to {prog}", f"'{name}'", fix=nearest(name, table))
+        raise UsageError("the command", f"known to {prog}", f"'{name}'", fix=hints.get(name) or nearest(name, table))
     module, summary = table[name]
     command = cast("Command", importlib.import_module(module))
     parser = _Parser(prog=f"{prog} {name}", description=summary + ".", allow_abbrev=False)
+    parser.words, parser.hints = arguments[1:], getattr(command, "HINTS", parser.hints)
     command.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
@@ -123,10 +196,11 @@ def share_options(parsers: Iterable[argparse.ArgumentParser]) -> None:
         parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="print the traceback")
 
 
-def _help(prog: str, table: CommandTable) -> str:
-    width = max((len(name) for name in table), default=0)
-    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", "commands:"]
-    lines += [f"  {name:<{width}}  {summary}" for name, (_, summary) in table.items()]
+def _help(prog: str, groups: CommandGroups) -> str:
+    width = max((len(name) for table in groups.values() for name in table), default=0)
+    lines = [f"usage: {prog} COMMAND [OPTIONS]"]
+    for title, table in groups.items():
+        lines += ["", title, *(f"  {name:<{width}}  {summary}" for name, (_, summary) in table.items())]
     lines += [
         "",
         f"'{prog} COMMAND --help' lists a command's options; '{prog} --version' prints the version.",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.cli.tally import check_csv, label_of, tally, tally_lines, write_csv
+from edgetl_runtime.errors import EdgetlError, ImageError, UsageError
 from edgetl_runtime.image_files import SUFFIXES, images_below
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
+
+    from edgetl_runtime.session import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +26,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-fallback", action="store_true", help="take another variant where this machine cannot run the first"
     )
     parser.add_argument("--cache-dir", type=Path, help="where the backend may keep compiled code between starts")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write one row for each image too")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Decide on every image; the first that cannot be read is an error."""
+    """Decide on every image.
+
+    An image of a folder that cannot be read is listed, and the exit code is 1: the others were decided on. A file that
+    was named is asked for, so that one is an error at once.
+    """
     from edgetl_runtime import session
 
-    paths = list(image_paths(args.images))
+    if args.csv is not None:
+        check_csv(args.csv)
+    found = list(image_paths(args.images))
     with session.open(
         args.bundle,
         variant=args.variant,
@@ -37,27 +47,65 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         allow_fallback=args.allow_fallback,
         cache_dir=args.cache_dir,
     ) as opened:
-        return {
-            "schema": "edgetl.predict/1",
-            "bundle": str(args.bundle),
-            "variant": opened.variant.id,
-            "backend": opened.variant.backend,
-            "decisions": [{"image": str(path), **opened.predict(path).to_mapping()} for path in paths],
-        }
+        decisions, labels, failed = _decide(opened, found)
+        manifest = opened.manifest
+        variant = opened.variant
+    if args.csv is not None:
+        rows = [
+            {**d, "label": label, "total_ms": round(d["timings_ms"]["total"], 3)}
+            for d, label in zip(decisions, labels, strict=True)
+        ]
+        write_csv(args.csv, [*rows, *({"image": f["image"], "error": f["message"]} for f in failed)])
+    return {
+        "schema": "edgetl.predict/1",
+        "exit": EdgetlError.exit_code if failed else 0,
+        "bundle": str(args.bundle),
+        "variant": variant.id,
+        "backend": variant.backend,
+        "decisions": decisions,
+        "failed": failed,
+        "summary": tally(decisions, labels, classes=manifest.classes, defect_classes=manifest.defect_classes),
+        "csv": None if args.csv is None else str(args.csv),
+    }
+
+
+def _decide(
+    opened: Session, found: Sequence[tuple[Path, Path | None]]
+) -> tuple[list[dict[str, Any]], list[str | None], list[dict[str, str]]]:
+    """Return decisions, their true classes, and the images of folders that could not be read."""
+    decisions: list[dict[str, Any]] = []
+    labels: list[str | None] = []
+    failed: list[dict[str, str]] = []
+    for path, folder in found:
+        try:
+            decision = opened.predict(path)
+        except ImageError as error:
+            if folder is None:
+                raise
+            failed.append({"image": str(path), "message": error.sentence, "try": error.fix})
+            continue
+        decisions.append({"image": str(path), **decision.to_mapping()})
+        labels.append(None if folder is None else label_of(path, folder, opened.manifest.classes))
+    return decisions, labels, failed
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """Return one line for each image."""
-    lines = []
+    """Return one line for each image; more than one get a header, and a summary at the end."""
+    many = len(result["decisions"]) + len(result["failed"]) > 1
+    width = max([len("class"), *(len(decision["class"]) for decision in result["decisions"])])
+    lines = [f"{'verdict':<8}{'class':<{width}}  score  defect        ms  image"] if many else []
     for decision in result["decisions"]:
-        verdict, label = decision["verdict"], decision["class"]
-        figures = f"{decision['score']:.3f}  defect {decision['defect_score']:.3f}"
-        lines.append(f"{verdict:<6} {label} {figures}  {decision['timings_ms']['total']:.1f} ms  {decision['image']}")
+        figures = f"{decision['score']:.3f}   {decision['defect_score']:.3f}  {decision['timings_ms']['total']:8.1f}"
+        lines.append(f"{decision['verdict']:<8}{decision['class']:<{width}}  {figures}  {decision['image']}")
+    lines += ["", *tally_lines(result["summary"])] if many else []
+    if result["failed"]:
+        lines.append(f"NOT DECIDED: {len(result['failed'])} images could not be read")
+        lines += [f"  {failure['message']}" for failure in result["failed"]]
     return "\n".join(lines)
 
 
-def image_paths(names: Sequence[str]) -> Iterator[Path]:
-    """Yield the files named, and the images of the folders named, sorted.
+def image_paths(names: Sequence[str]) -> Iterator[tuple[Path, Path | None]]:
+    """Yield the files named, and the images of the folders named, sorted; each with the folder it was found below.
 
     Raises:
         UsageError: A folder holds no image.
@@ -65,9 +113,9 @@ def image_paths(names: Sequence[str]) -> Iterator[Path]:
     for name in names:
         path = Path(name)
         if not path.is_dir():
-            yield path  # absent or not an image: said by the decoder
+            yield path, None  # absent or not an image: said by the decoder
             continue
         inside = images_below(path)
         if not inside:
             raise UsageError(f"folder {name}", "one with images", "none", fix=f"use one of {', '.join(SUFFIXES)}")
-        yield from inside
+        yield from ((image, path) for image in inside)

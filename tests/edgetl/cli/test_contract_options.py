@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from edgetl.cli.contract_options import PER_CLASS, add_contract_options, read_contract
 from edgetl.deploy.contract import ClassBounds, Contract
+from edgetl_runtime.errors import UsageError
 
 
 @pytest.fixture
@@ -49,6 +51,29 @@ def test_options_win_over_the_file_class_by_class(read):
         "a=b": ClassBounds(max_escapes=1),
         "ok": ClassBounds(max_overkill=4),
     }
+
+
+def test_the_file_says_single_classes_as_the_option_does(read):
+    assert set(PER_CLASS) == {"max_escapes_of", "max_overkill_of"}
+    file = "[contract]\nmax_escapes_of = { crack = 0, dent = 1 }\n[contract.max_overkill_of]\nok = 4"
+    found = read("--max-escapes-of", "dent=2", contract=file).per_class
+    assert found == {
+        "crack": ClassBounds(max_escapes=0),
+        "dent": ClassBounds(max_escapes=2),
+        "ok": ClassBounds(max_overkill=4),
+    }
+    with pytest.raises(UsageError, match="a table of classes"):
+        read(contract="[contract]\nmax_escapes_of = 0")
+    with pytest.raises(UsageError, match="max_escapes"):
+        read(contract="[contract]\nmax_escapes_of = { crack = 'none' }")
+
+
+def test_the_example_file_is_a_contract(read):
+    found = read(contract=(Path(__file__).parents[3] / "examples" / "contract.toml").read_text())
+    assert (found.p99_ms, found.per_class) == (
+        8,
+        {"crack": ClassBounds(max_escapes=0), "ok": ClassBounds(max_overkill=5)},
+    )
 
 
 def test_contract_file_replaces_the_table_of_the_configuration(read):

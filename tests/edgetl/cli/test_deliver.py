@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import platform
 
 import pytest
 
 from edgetl import __version__
 from edgetl.cli import COMMANDS
-from edgetl.cli.deliver import delivery_lines
+from edgetl.cli.deliver import delivery_lines, package_arch
+from edgetl.deploy import offline
+from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.cli import driver
+from edgetl_runtime.errors import UsageError
 
 
 @pytest.fixture
@@ -35,7 +40,11 @@ def test_deliver_signs_and_says_with_which_key(call, tiny_bundle):
     [
         ((), "given --host, --offline-package or --key"),
         (("--stage-only",), "--stage-only must be with --host"),
-        (("--offline-package", "stick"), "with --arch"),
+        (
+            ("--offline-package", "stick", "--arch", "x86_64", "--trust", "none.pub"),
+            "--trust none.pub must be a readable",
+        ),
+        (("--trust", "line.pub"), "--trust must be with --offline-package"),
         (("--offline-package", ".", "--arch", "x86_64"), "a new folder"),
         (("--key", "none.key"), "a private key file"),
         (("--host", "station"), "must be signed; got unsigned"),
@@ -45,6 +54,44 @@ def test_deliver_refuses_early(words, message, call, tiny_bundle):
     code, found = call("deliver", str(tiny_bundle()), *words)
     assert code == 2
     assert message in found["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "found"),
+    [
+        (None, ["x86_64"], "x86_64"),
+        (None, ["aarch64"], "aarch64"),
+        (None, ["any"], platform.machine()),
+        ("aarch64", ["any"], "aarch64"),
+        ("aarch64", [], "aarch64"),
+    ],
+)
+def test_the_machine_type_of_a_package_is_the_targets(given, target, found):
+    assert package_arch(given, target) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "fix"),
+    [
+        ("aarch64", ["x86_64"], "--arch x86_64, or deploy"),
+        (None, [], "--arch x86_64 or --arch aarch64"),
+        (None, ["x86_64", "aarch64"], "--arch x86_64 or --arch aarch64"),
+    ],
+)
+def test_a_machine_type_that_is_not_the_targets_or_unknown_is_refused(given, target, fix):
+    with pytest.raises(UsageError) as error:
+        package_arch(given, target)
+    assert fix in error.value.fix
+
+
+def test_an_x86_bundle_needs_no_arch(call, tiny_parts, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(offline, "write_package", lambda *_, **options: seen.update(options))
+    fields, members = tiny_parts()
+    fields = dataclasses.replace(fields, target={**fields.target, "arch": ["x86_64"]})
+    write_bundle(tmp_path / "a.edgetl", fields, members)
+    assert call("deliver", "a.edgetl", "--offline-package", "stick", "--allow-unsigned")[0] == 0
+    assert seen["arch"] == "x86_64"
 
 
 def test_delivery_lines_say_what_was_measured_there():

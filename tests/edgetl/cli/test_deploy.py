@@ -41,6 +41,18 @@ def test_table_says_which_term_is_kept_by_less_than_chance_may_take_away(deploye
     assert deploy.table([kept], chosen=kept["id"])[1].endswith("chosen, narrowly: flips 2.41 % > 2.00 is within chance")
 
 
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_rows_fit_the_terminal_and_an_unproven_bound_stays_on_a_line_of_its_own(width, deployed):
+    kept = next(c for c in deployed.result["candidates"] if c["accepted"])
+    kept = kept | {"unproven": "p99 of 8 ms, not measured on the hardware of that target, nor on another of its family"}
+    bad = kept | {"accepted": False, "id": "openvino-int8-t1", "why": "; ".join(["accuracy drop 1.00 pp > 0.50"] * 6)}
+    rows = deploy.table([kept, bad], chosen=kept["id"], width=width)
+    assert max(map(len, rows)) <= width
+    (unproven,) = [row for row in rows if "UNPROVEN: p99 of 8 ms" in row]
+    assert unproven.startswith("    UNPROVEN") or len(unproven) > 100
+    assert " ".join(" ".join(rows).split()).count("accuracy drop 1.00 pp > 0.50") == 6
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

@@ -177,6 +177,8 @@ def test_killed_run_resumes_to_the_same_weights(edgetl, balanced, blob_parts, tm
         (["--val-fraction", "1.5"], 2, "val_fraction must be between 0 and 1; got 1.5"),
         (["--defect", "crack"], 2, "crack"),
         (["--escape-cost", "nan"], 2, "escape_cost must be a finite number; got nan"),
+        (["--escape-cost", "3", "--max-escape-rate", "0.01"], 2, "given without --max-escape-rate"),
+        (["--unsure-band", "1.5"], 2, "--unsure-band must be from 0 to below 1; got 1.5"),
         (["--seed", "x"], 2, "invalid int value: 'x'"),
         (["--roi-px", "0", "0", "500", "10"], 1, "must be inside the image"),
         (["--weights", "absent.safetensors"], 1, "weights absent.safetensors must be a readable file"),

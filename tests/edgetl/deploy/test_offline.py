@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import platform
 import shutil
 import subprocess
@@ -9,9 +11,10 @@ import sys
 
 import pytest
 
-from edgetl.deploy import offline
+from edgetl.deploy import fresh, offline
+from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.signing import new_key, sign_bundle
-from edgetl_runtime.errors import InstallError, UsageError
+from edgetl_runtime.errors import EdgetlError, InstallError, UsageError
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -62,3 +65,50 @@ def test_the_script_refuses_another_machine(tiny_bundle, package):
     code, words = run(package)
     assert code != 0
     assert "this package is for Python 3.9 on aarch64; this is Python" in words
+
+
+def signed_stick(tiny_parts, tmp_path, monkeypatch, trust, key=None):
+    key = key or new_key(tmp_path / "line.key")
+    fields, members = tiny_parts()
+    write_bundle(tmp_path / "b.edgetl", dataclasses.replace(fields, chosen="null-f32"), members, keys=(key,))
+    monkeypatch.setattr(offline, "_wheels", lambda wheels, *_, **__: None)
+    return offline.write_package(tmp_path / "b.edgetl", tmp_path / "stick", python=PYTHON, arch="x86_64",
+                                 trust=tmp_path / trust)  # fmt: skip
+
+
+def test_a_public_key_is_enough_for_a_device_to_install_from_the_stick(tiny_parts, tmp_path, monkeypatch):
+    signed_stick(tiny_parts, tmp_path, monkeypatch, "line.pub")
+    stick, root = tmp_path / "stick", str(tmp_path / "root")
+    done = fresh.run("trust", "set", str(stick / "trust.json"), "--root", root)
+    assert done.returncode == 0, done.stderr
+    done = fresh.run("install", str(stick / "bundle.edgetl"), "--root", root, "--json")
+    assert (done.returncode, json.loads(done.stdout)["result"]) == (0, "TRIAL"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("other.pub", None, "must be trusted by this machine"),
+        ("line.key", None, "a public key or a trust file; got a private key"),
+        ("x.json", "[]", "a public key or a trust file"),
+        ("x.pub", "-----BEGIN PUBLIC KEY-----\nxx\n-----END PUBLIC KEY-----\n", "a public key or a trust file"),
+        ("absent.pub", None, "a readable file"),
+    ],
+)
+def test_keys_that_would_make_a_stick_that_cannot_be_installed_are_refused(
+    name, text, words, tiny_parts, tmp_path, monkeypatch
+):
+    new_key(tmp_path / "other.key")
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(EdgetlError, match=words):
+        signed_stick(tiny_parts, tmp_path, monkeypatch, name)
+    assert not (tmp_path / "stick").exists()
+
+
+def test_a_key_of_another_line_is_refused(tiny_parts, tmp_path, monkeypatch):
+    key = new_key(tmp_path / "line.key")
+    trusted = {"schema_version": 1, "keys": [{"pem": key.pem, "lines": ["other"]}]}
+    (tmp_path / "trust.json").write_text(json.dumps(trusted))
+    with pytest.raises(EdgetlError, match="for product line other"):
+        signed_stick(tiny_parts, tmp_path, monkeypatch, "trust.json", key)

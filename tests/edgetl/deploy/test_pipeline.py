@@ -125,7 +125,9 @@ def test_force_replaces_a_bundle_and_counts_on(folder, deployed, edgetl, tmp_pat
     with open_bundle(out) as bundle:
         assert bundle.manifest.sequence == before + 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy", "x.edgetl"]
-    assert (folder.path / "deployments" / "ipc-onnxruntime.json").is_file()
+    kept, digest = folder.path / "deployments", answer.result["manifest_sha256"]
+    assert len(list(kept.glob(f"*-ipc-onnxruntime-{digest[:8]}.json"))) == 1
+    assert len(list(kept.glob("*-ipc-onnxruntime-*.json"))) == 2  # the first one is not replaced
 
 
 def test_bundle_that_its_own_proof_refuses_is_not_written(folder, edgetl, tmp_path, monkeypatch):

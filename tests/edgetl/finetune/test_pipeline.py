@@ -89,6 +89,13 @@ def test_better_of_the_two_models_is_kept(finetune, baseline):
     assert run.val == (run.finetuned_val if better else run.baseline_val)
 
 
+def test_a_band_of_unsure_stands_in_the_runs_thresholds_around_the_fitted_cut(finetune, baseline):
+    run, _, _ = finetune(unsure_band=0.1)
+    cut = baseline[0].thresholds.nok_at
+    assert run.thresholds.nok_at == min(cut + 0.05, 1.0)
+    assert run.thresholds.ok_below == max(cut - 0.05, 0.0)
+
+
 def test_same_seed_gives_the_same_weights(finetune):
     rate = dataclasses.replace(GENTLE, depth=1.0, learning_rate=3e-3)
     first, second = (load_file(finetune(rate)[1].weights) for _ in range(2))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgetl.report.deployments import deployment_from_json, read_deployments
+from edgetl.report.deployments import deployment_from_json, newest, read_deployments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +51,13 @@ def test_deployment_from_json_refuses_another_interface(deployment_json: dict, k
 
 def test_read_deployments_is_empty_without_a_folder(tmp_path: Path) -> None:
     assert read_deployments(tmp_path / "none") == ([], [])
+
+
+def test_deployments_for_one_target_stand_beside_each_other_newest_first(fake_run: Callable) -> None:
+    fake = fake_run()
+    for name, day in (("a", "2026-01-02"), ("b", "2026-03-04"), ("c", "2026-02-03")):
+        fake.deploy(name, bundle=f"{name}.edgetl", deployed_at=f"{day}T05:06:07+00:00", target="local")
+    fake.deploy("old", target="jetson")
+    found, _ = read_deployments(fake.folder.path / "deployments")
+    assert [d.bundle for d in found] == ["b.edgetl", "c.edgetl", "a.edgetl", "part.edgetl"]
+    assert [d.bundle for d in newest(found)] == ["b.edgetl", "part.edgetl"]

@@ -212,3 +212,18 @@ def test_words_and_numbers_read_as_a_person_writes_them() -> None:
     assert [words(v) for v in (None, True, ("a", "b"), (), 5.0, 3)] == ["–", "yes", "a, b", "none", "5", "3"]  # noqa: RUF001
     assert percent(0.9876, 2) == "98.76\u00a0%"
     assert fixed(None) == "–"  # noqa: RUF001
+
+
+def test_report_shows_a_second_deployment_for_a_target_above_the_first(fake_run: Callable) -> None:
+    fake = fake_run()
+    fake.deploy("a", bundle="first.edgetl", deployed_at="2026-01-02T03:04:05+00:00")
+    fake.deploy("b", bundle="second.edgetl", deployed_at="2026-01-03T03:04:05+00:00", unproven=["memory of 90 MB"])
+    text = report_of(fake).text
+    assert (
+        0
+        < text.index("second.edgetl")
+        < text.index("a newer one for this target is above")
+        < text.index("first.edgetl")
+    )
+    assert "2026-01-03 03:04:05+00:00" in text
+    assert "memory of 90 MB" in text
