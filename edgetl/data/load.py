@@ -26,7 +26,7 @@ from edgetl_runtime.errors import ImageError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgetl.data.samples import Progress
@@ -87,6 +87,7 @@ def load_dataset(
         samples=tuple(_sample(entry, contents[entry.path], listing.classes) for entry in entries),
         bad=tuple(sorted(bad, key=lambda image: image.path)),
         ignored=listing.ignored,
+        notes=(*listing.notes, *_copies(entries, contents)),
     )
 
 
@@ -171,6 +172,16 @@ def _bound_together(entries: Sequence[Entry], contents: Mapping[Path, str]) -> l
         if entry.group is not None:
             parent[top("content " + contents[entry.path])] = top("group " + entry.group)
     return [top("content " + contents[entry.path]) for entry in entries]
+
+
+def _copies(entries: Sequence[Entry], contents: Mapping[Path, str]) -> Iterator[str]:
+    """Say how many images are there more than once; they stay in one split, but count as if they were independent."""
+    number = len(entries) - len({contents[entry.path] for entry in entries})
+    if number:
+        yield (
+            f"{number} image{'s are copies' if number > 1 else ' is a copy'} of another one of the same class: kept in "
+            "one split, but counted as parts of their own; delete them to count every part once"
+        )
 
 
 def _sample(entry: Entry, sha256: str, classes: tuple[str, ...]) -> Sample:

@@ -88,6 +88,7 @@ class Dataset:
         samples: Every usable image, ordered by path.
         bad: Images left out with `skip_bad`.
         ignored: Number of files that are not images, by their extension, or lie outside the class folders.
+        notes: What a person may have meant otherwise, one sentence each.
     """
 
     root: Path
@@ -95,6 +96,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     bad: tuple[BadImage, ...] = ()
     ignored: int = 0
+    notes: tuple[str, ...] = ()
 
     def split(self, name: SplitName) -> tuple[Sample, ...]:
         """Return the samples of one split, ordered by path."""

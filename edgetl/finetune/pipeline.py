@@ -153,8 +153,8 @@ class Finetuning:
         self.defects = defect_classes(self.data.classes, config.defect)
         if self.data.bad:
             self.progress.note(f"left out as unusable: {len(self.data.bad)}; listed in the report")
-        if self.data.ignored:
-            self.progress.note(f"passed over: {self.data.ignored} files that are no images or lie in no class folder")
+        for note in self.data.notes:
+            self.progress.note(note)
         self.image_px = choose_size(self.spec, self.preset, config, self.data.split("train"))
         self.preprocess = PreprocessSpec(
             width_px=self.image_px,

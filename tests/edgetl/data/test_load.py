@@ -95,6 +95,7 @@ def test_load_dataset_keeps_copies_in_one_split(parts):
         where.setdefault(sample.sha256, set()).add(sample.split)
     assert len(dataset.samples) == 32
     assert all(len(splits) == 1 for splits in where.values())
+    assert dataset.notes[0].startswith("12 images are copies of another one of the same class: kept in one split")
 
 
 def test_load_dataset_keeps_groups_that_share_a_copy_in_one_split(parts):
