@@ -175,12 +175,12 @@ def _bound_together(entries: Sequence[Entry], contents: Mapping[Path, str]) -> l
 
 
 def _copies(entries: Sequence[Entry], contents: Mapping[Path, str]) -> Iterator[str]:
-    """Say how many images are there more than once; they stay in one split, but count as if they were independent."""
+    """Say how many images are there more than once; they stay in one split."""
     number = len(entries) - len({contents[entry.path] for entry in entries})
     if number:
         yield (
             f"{number} image{'s are copies' if number > 1 else ' is a copy'} of another one of the same class: kept in "
-            "one split, but counted as parts of their own; delete them to count every part once"
+            "one split, and one part where bounds are stated; delete them to count every part once everywhere"
         )
 
 

@@ -39,6 +39,11 @@ class Sample:
     group: str | None = None
     certainty: float = 1.0
 
+    @property
+    def unit(self) -> str:
+        """What an image stands for where parts are counted: its group, else its content."""
+        return f"group {self.group}" if self.group is not None else self.sha256
+
 
 def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     """Choose a few samples that stand for all: the classes in turn, each taken evenly from its own list.

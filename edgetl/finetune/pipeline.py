@@ -33,13 +33,7 @@ from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
 from edgetl.finetune.preset import Preset, preset_for
 from edgetl.finetune.size import choose_size
 from edgetl.finetune.store import save_weights, write_predictions
-from edgetl.metrics import (
-    balanced_accuracy,
-    calibrated_log_loss,
-    evaluate,
-    fit_temperature,
-    is_defective,
-)
+from edgetl.metrics import balanced_accuracy, calibrated_log_loss, evaluate, fit_temperature, is_defective
 from edgetl.run import Run, RunFolder
 from edgetl.thresholds import fit_thresholds
 from edgetl.versions import versions
@@ -172,7 +166,8 @@ class Finetuning:
             images = load_images(samples, self.preprocess, cache_dir=None, progress=self._stoppable(advance))
         labels = np.array([s.label for s in samples], np.int64)
         certainty = np.array([s.certainty for s in samples], np.float64)
-        return Examples(images=images, labels=labels, targets=soft_targets(labels, certainty, len(self.data.classes)))
+        targets = soft_targets(labels, certainty, len(self.data.classes))
+        return Examples(images=images, labels=labels, targets=targets, groups=tuple(s.unit for s in samples))
 
     def _build_model(self) -> None:
         weights: Weights | None = resolve_weights(self.spec, self.config.weights)
@@ -347,13 +342,13 @@ class Finetuning:
             thresholds=thresholds,
             temperature=temperature,
             cost={"escape": self.config.escape_cost, "overkill": 1.0, "max_escape_rate": self.config.max_escape_rate},
-            val=self._metrics(val_logits, self.val.labels, temperature, thresholds),
-            test=self._metrics(test_logits, test.labels, temperature, thresholds),
-            baseline_val=self._metrics(baseline_val, self.val.labels, base_temperature, base_thresholds),
-            baseline_test=self._metrics(baseline_test, test.labels, base_temperature, base_thresholds),
+            val=self._metrics(val_logits, self.val, temperature, thresholds),
+            test=self._metrics(test_logits, test, temperature, thresholds),
+            baseline_val=self._metrics(baseline_val, self.val, base_temperature, base_thresholds),
+            baseline_test=self._metrics(baseline_test, test, base_temperature, base_thresholds),
             finetuned_val=None
             if finetuned_val is None
-            else self._metrics(finetuned_val, self.val.labels, *self._calibrate(finetuned_val)),
+            else self._metrics(finetuned_val, self.val, *self._calibrate(finetuned_val)),
             seconds=self.seconds,
             weights=self.weights,
             data=data_facts(self.data, self.config),
@@ -378,11 +373,12 @@ class Finetuning:
         )
 
     def _metrics(
-        self, logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float, thresholds: Thresholds
+        self, logits: NDArray[np.float32], examples: Examples, temperature: float, thresholds: Thresholds
     ) -> dict[str, Any]:
         return evaluate(
             logits,
-            labels,
+            examples.labels,
+            groups=examples.groups,
             classes=self.data.classes,
             defect_classes=self.defects,
             thresholds=thresholds,

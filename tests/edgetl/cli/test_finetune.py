@@ -83,7 +83,10 @@ def test_names_that_contradict_each_other_are_refused_before_an_image_is_opened(
 
 
 def test_show_is_a_table_that_names_the_report(finished):
-    text = finetune.show(finished.result)
+    whole = finetune.show(finished.result)
+    answer, _, text = whole.partition("\n\n")
+    assert answer.splitlines()[0] == f"May I ship this? {finished.result['answer']['words']}"
+    assert any("overkill rate is below" in line for line in answer.splitlines())
     assert [line.split()[0] for line in text.splitlines()[1:4]] == ["baseline", "kept", "kept,"]
     assert finished.result["report"] in text
     assert max(map(len, text.splitlines()[:4])) <= 80
