@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     option("--roi-px", nargs=4, type=int, metavar=("X", "Y", "W", "H"), help="region of interest")
     option("--val-fraction", type=float, help="share of the training part, where DATA has no val split; default 0.15")
     option("--test-fraction", type=float, help="share of all, where DATA has no test split; default 0.25")
+    option(
+        "--split-from",
+        metavar="RUN|none",
+        help="keep the split of the images that this run knows, draw new ones only; default the run in --out, if any",
+    )
     option("--escape-cost", type=float, help="cost of an escape in units of one overkill; default 5")
     option(
         "--max-escape-rate",
@@ -153,7 +159,17 @@ def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = N
     if not config.data:
         fix = "edgetl finetune DATA --out RUN, or data = … below [finetune] in --config"
         raise UsageError("DATA", "a folder or a CSV file", "nothing", fix=fix)
-    return config
+    return _absolute(config)
+
+
+def _absolute(config: FinetuneConfig) -> FinetuneConfig:
+    """Return the configuration with whole paths: a run is resumed and read from any folder."""
+    whole = {"data": str(Path(config.data).absolute())}
+    for name, words in (("weights", ("auto", "none")), ("split_from", (None, "none"))):
+        value = getattr(config, name)
+        if value not in words:
+            whole[name] = str(Path(value).absolute())
+    return dataclasses.replace(config, **whole)  # type: ignore[arg-type]
 
 
 def resumed_config(args: argparse.Namespace, folder: RunFolder) -> FinetuneConfig:

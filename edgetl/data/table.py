@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group", "certainty")
+OURS = "sha256"  # of a run's split.csv, which is a table too
 # columns that often name what must stay together
 LIKELY_GROUPS = frozenset({"batch", "board", "device", "lot", "part", "panel", "serial", "session", "wafer"})
 
@@ -33,7 +34,7 @@ def list_csv(file: Path) -> Listing:
     _check_columns(file, columns)
     if not rows:
         raise DataError(f"file {file}", "filled with one row per image", "no row", fix="add rows: path,label")
-    unread = [name for name in columns if name and name not in (*REQUIRED, *OPTIONAL)]
+    unread = [name for name in columns if name and name not in (*REQUIRED, *OPTIONAL, OURS)]
     _check_unread(file, unread, [row for _, row in rows], columns)
     root = file.absolute().parent
     entries = [_entry(file, line, row, root) for line, row in rows]

@@ -21,7 +21,7 @@ from edgetl.data.augment import AugmentConfig
 from edgetl.data.defects import defect_classes
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import load_dataset
-from edgetl.data.split_file import check_split, write_split
+from edgetl.data.split_file import check_split, recall, write_split
 from edgetl.errors import RunError, TrainingError
 from edgetl.finetune.augment_fit import Borne, fit_augmentation
 from edgetl.finetune.engine import FrozenTrunk, pick_device, split_at_depth
@@ -133,7 +133,7 @@ class Finetuning:
         return step
 
     def _read_data(self) -> None:
-        config = self.config
+        config, remembered = self.config, recall(self.config.split_from, self.folder)
         with self.progress.stage("read and check images") as advance:
             self.data: Dataset = load_dataset(
                 Path(config.data),
@@ -142,8 +142,10 @@ class Finetuning:
                 val_fraction=config.val_fraction,
                 test_fraction=config.test_fraction,
                 skip_bad=config.skip_bad,
+                remembered=remembered,
                 progress=self._stoppable(advance),
             )
+        self.earlier_looks = remembered.looks_at(self.data.split("test")) if remembered else 0
         self.defects = defect_classes(self.data.classes, config.defect)
         if self.data.bad:
             self.progress.note(f"left out as unusable: {len(self.data.bad)}; listed in the report")
@@ -356,6 +358,7 @@ class Finetuning:
             augment={"fitted": to_mapping(self.augment), "borne": [to_mapping(one) for one in self.borne]},
             versions=versions(),
             conditions=conditions(self.device, self.load_before),
+            test_looks=self.earlier_looks + 1,
         )
         rows = [(self.data.split("val"), val_logits), (self.data.split("test"), test_logits)]
         self.files[self.folder.predictions.name] = write_predictions(self.folder.predictions, self.data, rows, run)

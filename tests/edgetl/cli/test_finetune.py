@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -170,7 +171,7 @@ def test_killed_run_resumes_to_the_same_weights(edgetl, balanced, blob_parts, tm
         (["--escape-cost", "nan"], 2, "escape_cost must be a finite number; got nan"),
         (["--seed", "x"], 2, "invalid int value: 'x'"),
         (["--roi-px", "0", "0", "500", "10"], 1, "must be inside the image"),
-        (["--weights", "absent.safetensors"], 1, "weights absent.safetensors must be a readable file"),
+        (["--weights", "absent.safetensors"], 1, "absent.safetensors must be a readable file"),
         (["--resume"], 2, "--resume must be used on a run that was started; got no run"),
     ],
 )
@@ -222,7 +223,19 @@ def test_existing_run_is_refused_and_replaced_by_force(edgetl, make_parts, tmp_p
     finished = edgetl("finetune", "--config", config, "--out", out, "--resume")
     assert finished.result["error"]["message"] == "--resume must be used on an unfinished run; got a finished one."
     assert edgetl("finetune", "--config", config, "--out", out, "--force", "--seed", 4).exit == 0
-    assert RunFolder(out).read().config["seed"] == 4
+    second = RunFolder(out).read()
+    assert second.config["seed"] == 4
+    # the images are the same: so is their split, and the test split was looked at before
+    assert (second.data["split_digest"], second.test_looks) == (first.data["split_digest"], first.test_looks + 1)
+    assert "split kept as in" in second.data["notes"][0]
+
+
+def test_paths_are_kept_whole_so_that_a_run_can_be_resumed_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = argparse.Namespace(config=None, data="parts", weights="own.safetensors", split_from="none")
+    config = finetune.given_config(given)
+    assert (config.data, config.weights) == (str(tmp_path / "parts"), str(tmp_path / "own.safetensors"))
+    assert config.split_from == "none"
 
 
 @pytest.fixture
