@@ -36,6 +36,8 @@ class FinetuneConfig:
         roi_px: Region of interest (x, y, width, height).
         val_fraction: Share of the training part used for validation where the data gives no split.
         test_fraction: Share used for the test where the data gives no split.
+        split_from: Run, or its split.csv, whose split is kept for every image it knows; `none` draws anew. None takes
+            the run that is replaced.
         escape_cost: What an escape costs, in units of one overkill.
         max_escape_rate: If given, the threshold keeps the escape rate on validation at or below this instead.
         unsure_band: Width of the band around the fitted threshold, in defect score, that is UNSURE; 0 leaves none.
@@ -57,6 +59,7 @@ class FinetuneConfig:
     roi_px: tuple[int, int, int, int] | None = None
     val_fraction: float = 0.15
     test_fraction: float = 0.25
+    split_from: str | None = None
     escape_cost: float = 5.0
     max_escape_rate: float | None = None
     unsure_band: float = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ def evaluate(
     defect_classes: Sequence[str],
     thresholds: Thresholds,
     temperature: float,
+    groups: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate logits against labels.
 
@@ -36,11 +37,14 @@ def evaluate(
         defect_classes: Those of them that are defects.
         thresholds: Verdict thresholds, fitted elsewhere.
         temperature: Fitted elsewhere.
+        groups: What each image belongs to, (N,); bounds count groups. Empty where every image stands for itself.
 
     Returns:
         A plain mapping: accuracy, balanced_accuracy, macro_f1, auroc, ece, log_loss, escapes, overkill, unsure, n,
-        n_defect, n_good, escape_rate_upper95, per_class, confusion (rows: truth), escapes_per_class (defect classes)
-        and overkill_per_class (good parts). Rates are 0 to 1; escapes, overkill and unsure are counts.
+        n_defect, n_good, escape_rate_upper95, overkill_rate_upper95, per_class, confusion (rows: truth), verdicts
+        (class to counts), verdict_accuracy, escapes_per_class (defect classes), overkill_per_class (good parts) and
+        what the bounds count: n_defect_groups, n_good_groups, escape_groups, overkill_groups (those with one). Rates
+        are 0 to 1; escapes, overkill and unsure are counts.
     """
     probs = probabilities(logits, temperature)
     predicted = probs.argmax(axis=1)
@@ -52,7 +56,9 @@ def evaluate(
     passed, rejected = defective & (words == "OK"), ~defective & (words == "NOK")
     escapes = int(passed.sum())
     n_defect = int(defective.sum())
+    in_groups = _in_groups(np.array(groups or range(len(labels))), defective, passed, rejected)
     return {
+        "verdict_accuracy": float((words == np.where(defective, "NOK", "OK")).mean()),
         "accuracy": float((predicted == labels).mean()),
         "balanced_accuracy": balanced_accuracy(predicted, labels),
         "macro_f1": float(np.mean([c["f1"] for c in per_class.values()])),
@@ -65,7 +71,13 @@ def evaluate(
         "n": len(labels),
         "n_defect": n_defect,
         "n_good": len(labels) - n_defect,
-        "escape_rate_upper95": binomial_upper(escapes, n_defect),
+        **in_groups,
+        "escape_rate_upper95": binomial_upper(in_groups["escape_groups"], in_groups["n_defect_groups"]),
+        "overkill_rate_upper95": binomial_upper(in_groups["overkill_groups"], in_groups["n_good_groups"]),
+        "verdicts": {
+            name: {word: int(((labels == i) & (words == word)).sum()) for word in ("OK", "UNSURE", "NOK")}
+            for i, name in enumerate(classes)
+        },
         "per_class": per_class,
         "confusion": confusion.tolist(),
         "escapes_per_class": _count_per_class(labels[passed], classes, defect_classes),
@@ -73,6 +85,25 @@ def evaluate(
             labels[rejected], classes, [name for name in classes if name not in defect_classes]
         ),
     }
+
+
+def _in_groups(
+    groups: NDArray[Any], defective: NDArray[np.bool_], passed: NDArray[np.bool_], rejected: NDArray[np.bool_]
+) -> dict[str, int]:
+    """Count groups with defects and with good parts, and those of them with an escape or a rejected good part."""
+    kinds = {"n_defect": defective, "n_good": ~defective, "escape": passed, "overkill": rejected}
+    return {f"{name}_groups": len(np.unique(groups[which])) for name, which in kinds.items()}
+
+
+def verdict_accuracy(metrics: Mapping[str, Any]) -> float:
+    """Share of the parts that get the right verdict, 0 to 1: what the station acts on; UNSURE is not right.
+
+    Example:
+        >>> verdict_accuracy({"n": 50, "escapes": 1, "overkill": 3, "unsure": 1})
+        0.9
+    """
+    wrong = sum(int(metrics.get(key) or 0) for key in ("escapes", "overkill", "unsure"))
+    return 1 - wrong / metrics["n"] if metrics["n"] else 0.0
 
 
 def _count_per_class(labels: Labels, classes: Sequence[str], counted: Sequence[str]) -> dict[str, int]:
@@ -197,7 +228,7 @@ def escape_statement(metrics: Mapping[str, Any], *, split: str = "test") -> str:
     """Say what the number of defects in a split can support.
 
     Args:
-        metrics: escapes and n_defect.
+        metrics: escapes and n_defect, and escape_groups and n_defect_groups where images share groups.
         split: Where they were counted.
 
     Example:
@@ -207,14 +238,59 @@ def escape_statement(metrics: Mapping[str, Any], *, split: str = "test") -> str:
         'with 95 % confidence the escape rate is below 6.2 % (100 defects without any escape would support 3.0 %)'
     """
     escapes, n = metrics["escapes"], metrics["n_defect"]
-    bound, best = binomial_upper(escapes, n), binomial_upper(0, n)
+    events, units = counted(metrics, "escape")
+    bound, best = binomial_upper(events, units), binomial_upper(0, units)
     if bound is None or best is None:
         return f"{split} holds no defects: nothing can be said about escapes"
-    counted = f"{escapes} escape{'' if escapes == 1 else 's'} among {n} defect{'' if n == 1 else 's'} of {split}"
+    in_groups = f" ({units} group{'' if units == 1 else 's'})" if units != n else ""
+    told = (
+        f"{escapes} escape{'' if escapes == 1 else 's'} among {n} defect{'' if n == 1 else 's'}{in_groups} of {split}"
+    )
+    said = f"{told}: with 95 % confidence {_rate('escape rate', 'an escape', bound, groups=units != n)}"
+    parts = f"{units} groups" if units != n else f"{n} defects"
+    return said + (f" ({parts} without any escape would support {_percent_up(best)} %)" if escapes else "")
+
+
+def overkill_statement(metrics: Mapping[str, Any], *, split: str = "test") -> str:
+    """Say what the number of good parts in a split can support, like `escape_statement`.
+
+    Args:
+        metrics: overkill and n_good, and overkill_groups and n_good_groups where images share groups.
+        split: Where they were counted.
+
+    Example:
+        >>> overkill_statement({"overkill": 0, "n_good": 100})
+        '0 of 100 good parts of test rejected: with 95 % confidence the overkill rate is below 3.0 %'
+    """
+    n = metrics["n_good"]
+    events, units = counted(metrics, "overkill")
+    bound = binomial_upper(events, units)
+    if bound is None:
+        return f"{split} holds no good parts: nothing can be said about overkill"
+    in_groups = f" ({units} group{'' if units == 1 else 's'})" if units != n else ""
+    told = f"{metrics['overkill']} of {n} good part{'' if n == 1 else 's'}{in_groups} of {split} rejected"
+    return f"{told}: with 95 % confidence {_rate('overkill rate', 'a rejected one', bound, groups=units != n)}"
+
+
+def counted(metrics: Mapping[str, Any], event: Literal["escape", "overkill"]) -> tuple[int, int]:
+    """Return (events, trials) that a bound may count: groups, as images of one group are not independent.
+
+    Example:
+        >>> counted({"escapes": 5, "n_defect": 20, "escape_groups": 2, "n_defect_groups": 4}, "escape")
+        (2, 4)
+    """
+    images, parts = ("escapes", "n_defect") if event == "escape" else ("overkill", "n_good")
+    units = min(metrics.get(f"{parts}_groups", metrics[parts]), metrics[parts])
+    if units == metrics[parts]:
+        return metrics[images], metrics[parts]
+    return min(metrics.get(f"{event}_groups", metrics[images]), units), units
+
+
+def _rate(name: str, event: str, bound: float, *, groups: bool) -> str:
     # rounded up: a bound may be stated too high, never too low
-    said = f"{counted}: with 95 % confidence the escape rate is below {_percent_up(bound)} %"
-    without = f" ({n} defects without any escape would support {_percent_up(best)} %)"
-    return said + (without if escapes else "")
+    if groups:
+        return f"less than {_percent_up(bound)} % of groups hold {event}"
+    return f"the {name} is below {_percent_up(bound)} %"
 
 
 def _percent_up(share: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.contract_options import add_contract_options, read_contract
 from edgetl.cli.deliver import add_delivery_options, check_delivery, delivery_lines, hand_over
-from edgetl.cli.finetune import option_adder
+from edgetl.cli.finetune import answer_lines, option_adder
 from edgetl.cli.search import add_grid_options, chosen_by_search
 from edgetl.files import changing, file_taken, reading
 from edgetl_runtime.cli.lines import columns, wrapped
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
+    from edgetl.report.verdict import Answer
     from edgetl.run import RunFolder
 
 WHO = "edgetl deploy"
@@ -113,15 +114,15 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
         "size_bytes": args.out.stat().st_size,
         "parity": done.parity,
     }
-    record(folder, result)
+    answer = record(folder, result)
     if keys or args.host or args.offline_package:
         result |= hand_over(args.out, keys, args, progress)
-        record(folder, result)  # with what the device measured
-    return result
+        answer = record(folder, result)  # with what the device measured
+    return result | {"answer": to_mapping(answer)}
 
 
-def record(folder: RunFolder, result: Mapping[str, Any]) -> None:
-    """Keep what a deployment found in the run, beside those before it, and show it in the run's report."""
+def record(folder: RunFolder, result: Mapping[str, Any]) -> Answer:
+    """Keep what a deployment found in the run, beside those before it; return what the run's report answers now."""
     from edgetl.report.run_report import write_run_report
     from edgetl.run import write_json
 
@@ -130,7 +131,7 @@ def record(folder: RunFolder, result: Mapping[str, Any]) -> None:
         deployments.mkdir(exist_ok=True)
         name = f"{result['deployed_at'][:19].replace(':', '')}-{result['target']}-{result['manifest_sha256'][:8]}.json"
         write_json(deployments / name, result)
-        write_run_report(folder, folder.read())
+        return write_run_report(folder, folder.read())
 
 
 @contextlib.contextmanager
@@ -187,14 +188,15 @@ def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None, width:
 
 def show(result: Mapping[str, Any]) -> str:
     """Return a table of the candidates and what shipped."""
-    lines = table(result["candidates"], chosen=result["chosen"])
     t = result["confirmed"]
+    lines = [*answer_lines(result["answer"]), t["statement"], t["overkill_statement"], ""]
+    lines += table(result["candidates"], chosen=result["chosen"])
     lines += [
         "",
         f"validation n = {result['candidates'][0]['n']}; {result['note']}",
-        f"confirmed on test (n = {t['n']}): accuracy {t['accuracy']:.4f} (float {t['float_accuracy']:.4f}), "
+        f"confirmed on test (n = {t['n']}): right verdicts {t['verdict_accuracy']:.4f}, "
+        f"right classes {t['accuracy']:.4f} (float {t['float_accuracy']:.4f}), "
         f"escapes {t['escapes']}, overkill {t['overkill']}, flips {t['flips']}",
-        t["statement"],
         f"{result['bundle']}: {result['size_bytes'] / 1e6:.1f} MB for {result['target']}, proven in a fresh process",
     ]
     lines += delivery_lines(result) if "delivery" in result else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from edgetl_runtime.schema import from_mapping, to_mapping
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgetl.report.verdict import Answer
     from edgetl.run import Run
 
 _PRESET = "--preset best for longer training, --preset quick for shorter: the preset decides it"
@@ -66,10 +68,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     option("--val-fraction", type=float, help="share of the training part, where DATA has no val split; default 0.15")
     option("--test-fraction", type=float, help="share of all, where DATA has no test split; default 0.25")
     option(
-        "--escape-cost",
-        type=float,
-        help="cost of an escape in units of one overkill; default 5",
+        "--split-from",
+        metavar="RUN|none",
+        help="keep the split of the images that this run knows, draw new ones only; default the run in --out, if any",
     )
+    option("--escape-cost", type=float, help="cost of an escape in units of one overkill; default 5")
     option(
         "--max-escape-rate",
         type=float,
@@ -97,6 +100,8 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Fine-tune; the result is the interface described in the README."""
+    from edgetl.metrics import escape_statement, overkill_statement
+
     folder = RunFolder(args.out)
     config = None if args.resume else given_config(args)
     with taken(folder.path, "edgetl finetune"):
@@ -104,11 +109,25 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
             config = resumed_config(args, folder)
         else:
             folder.check_free(replace=args.force)
-        result = _finetune(config, folder, args)
-    keys = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "escapes", "overkill", "unsure", "confusion", "n")
+        result, answer = _finetune(config, folder, args)
+    keys = (
+        "verdict_accuracy",
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "auroc",
+        "escapes",
+        "overkill",
+        "unsure",
+        "verdicts",
+        "confusion",
+        "n",
+    )
     metrics = {"val": result.val, "test": result.test, "baseline_test": result.baseline_test}
     return {
         "schema": "edgetl.finetune/1",
+        "answer": to_mapping(answer),
+        "statements": [escape_statement(result.test), overkill_statement(result.test)],
         "run": str(args.out),
         "backbone": result.backbone,
         "kept": result.kept,
@@ -121,7 +140,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
-def _finetune(config: FinetuneConfig, folder: RunFolder, args: argparse.Namespace) -> Run:
+def _finetune(config: FinetuneConfig, folder: RunFolder, args: argparse.Namespace) -> tuple[Run, Answer]:
     from edgetl.progress import Progress
 
     progress = Progress()
@@ -131,8 +150,7 @@ def _finetune(config: FinetuneConfig, folder: RunFolder, args: argparse.Namespac
 
     run = finetune(config, folder, progress, resume=args.resume)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    write_run_report(folder, run)
-    return run
+    return run, write_run_report(folder, run)
 
 
 def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = None) -> FinetuneConfig:
@@ -154,7 +172,17 @@ def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = N
     if not config.data:
         fix = "edgetl finetune DATA --out RUN, or data = … below [finetune] in --config"
         raise UsageError("DATA", "a folder or a CSV file", "nothing", fix=fix)
-    return config
+    return _absolute(config)
+
+
+def _absolute(config: FinetuneConfig) -> FinetuneConfig:
+    """Return the configuration with whole paths: a run is resumed and read from any folder."""
+    whole = {"data": str(Path(config.data).absolute())}
+    for name, words in (("weights", ("auto", "none")), ("split_from", (None, "none"))):
+        value = getattr(config, name)
+        if value not in words:
+            whole[name] = str(Path(value).absolute())
+    return dataclasses.replace(config, **whole)  # type: ignore[arg-type]
 
 
 def resumed_config(args: argparse.Namespace, folder: RunFolder) -> FinetuneConfig:
@@ -178,14 +206,21 @@ def resumed_config(args: argparse.Namespace, folder: RunFolder) -> FinetuneConfi
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """Return a short table."""
-    lines = [f"{'':10}{'accuracy':>10}{'balanced':>10}{'AUROC':>8}{'escapes':>9}{'overkill':>10}{'n':>7}"]
+    """Return the answer and a short table."""
+    lines = [*answer_lines(result["answer"]), *result["statements"], ""]
+    lines += [f"{'':10}{'verdicts':>10}{'classes':>10}{'AUROC':>8}{'escapes':>9}{'overkill':>10}{'n':>7}"]
     for name, title in (("baseline_test", "baseline"), ("test", "kept"), ("val", "kept, val")):
         m = result[name]
         auroc = f"{m['auroc']:.3f}" if m["auroc"] is not None else "-"
         lines.append(
-            f"{title:10}{m['accuracy']:>10.4f}{m['balanced_accuracy']:>10.4f}{auroc:>8}{m['escapes']:>9}{m['overkill']:>10}{m['n']:>7}"
+            f"{title:10}{m['verdict_accuracy']:>10.4f}{m['accuracy']:>10.4f}{auroc:>8}{m['escapes']:>9}{m['overkill']:>10}{m['n']:>7}"
         )
     total = result["seconds"]["total"]
     lines += ["", f"kept: {result['kept']} model of {result['backbone']}, {total:.0f} s; report: {result['report']}"]
     return "\n".join(lines)
+
+
+def answer_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return the report's answer, and what stands against shipping."""
+    points = [f"  {point['level']}: {point['text']}" for point in answer["points"] if point["level"] != "note"]
+    return [f"May I ship this? {answer['words']}", *points]

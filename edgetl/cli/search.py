@@ -251,7 +251,8 @@ def chosen_by_search(
     )
     progress.note(run.in_words)
     training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
-    training = dataclasses.replace(training, defect=run.defect_classes)  # further networks mean what this one means
+    # further networks mean what this one means, and are trained and judged on the same images
+    training = dataclasses.replace(training, defect=run.defect_classes, split_from=str(folder.path.absolute()))
     further = networks(grid, backbone=run.backbone) if grid.backbones or grid.image_sizes else ()
     own = (run.backbone, run.image_px)
     job = SearchJob(

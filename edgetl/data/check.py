@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from edgetl.data.defects import plain_form
@@ -12,7 +12,7 @@ from edgetl.data.samples import SPLITS, BadImage
 from edgetl.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from edgetl.data.folder import Listing
@@ -179,12 +179,23 @@ def check_split_classes(listing: Listing, entries: Sequence[Entry]) -> None:
     missing = [f"no {name} in {split}" for split in SPLITS for name in listing.classes if (split, name) not in found]
     if missing:
         grouped = any(entry.group is not None for entry in entries)
-        fix = (
-            "give each class at least 3 groups"
-            if grouped
-            else "move images, or give no splits and let edgetl make them"
-        )
-        raise DataError(f"every split of {listing.root}", "given images of every class", named(missing), fix=fix)
+        fix = "move images, or give no splits and let edgetl make them"
+        got = named(missing)
+        if grouped:
+            fix = "divide the largest groups, add groups, or give a column split"
+            got += "; " + "; ".join(_groups_of(name, entries) for name in listing.classes if _lacks(name, found))
+        raise DataError(f"every split of {listing.root}", "given images of every class", got, fix=fix)
+
+
+def _lacks(name: str, found: Collection[tuple[str | None, str]]) -> bool:
+    return any((split, name) not in found for split in SPLITS)
+
+
+def _groups_of(name: str, entries: Sequence[Entry]) -> str:
+    """Say how the images of a class are spread over groups: a large one goes to one split as a whole."""
+    sizes = Counter(e.group if e.group is not None else f"{e.path}" for e in entries if e.label == name)
+    largest, count = sizes.most_common(1)[0]
+    return f"images of {name} are in {len(sizes)} group{'' if len(sizes) == 1 else 's'} ({count} in {largest})"
 
 
 def _by_content(entries: Sequence[Entry], contents: Mapping[Path, str]) -> list[list[Entry]]:

@@ -14,6 +14,7 @@ from edgetl.data.check import (
     find_contradictions,
     find_leaks,
     find_repeated_rows,
+    named,
     without,
 )
 from edgetl.data.folder import Entry, Listing, list_folder
@@ -21,15 +22,16 @@ from edgetl.data.pool import work_through
 from edgetl.data.samples import BadImage, Dataset, Sample
 from edgetl.data.splits import make_splits
 from edgetl.data.table import list_csv
+from edgetl.errors import DataError
 from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import ImageError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from edgetl.data.samples import Progress
+    from edgetl.data.samples import Progress, Remembered, SplitName
 
 BitDepth = Literal[8, 10, 12, 14, 16]
 
@@ -53,6 +55,7 @@ def load_dataset(
     val_fraction: float = 0.15,
     test_fraction: float = 0.25,
     skip_bad: bool = False,
+    remembered: Remembered | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read class folders or a CSV file; decode every image once to be sure of it.
@@ -66,10 +69,11 @@ def load_dataset(
         val_fraction: Share of what is left after test was taken, where the source gives no validation split.
         test_fraction: Share of the training part, where the source gives no test split.
         skip_bad: Go on without unreadable, repeated, leaking and contradictory images, and list them in `Dataset.bad`.
+        remembered: The split of an earlier run: images and groups it knows keep theirs, new groups alone are drawn.
         progress: Called with (done, total) while images are decoded.
 
     Raises:
-        DataError: The source cannot be used as it is; names up to five files.
+        DataError: The source cannot be used as it is, or joins what an earlier run split; names up to five files.
         UsageError: A fraction is not between 0 and 1.
     """
     for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
@@ -79,7 +83,10 @@ def load_dataset(
     entries, contents, bad = _usable(listing, bit_depth=bit_depth, skip_bad=skip_bad, progress=progress)
     check_classes(listing, entries)
     check_groups(listing, entries)
-    entries = _fill_splits(entries, contents, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
+    free = {i: entry for i, entry in enumerate(entries) if entry.split in (None, "train")}
+    names = dict(zip(free, _bound_together(list(free.values()), contents), strict=True))
+    kept = {} if remembered is None else _remembered(entries, names, contents, remembered, root=listing.root)
+    entries = _fill_splits(entries, names, kept, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
     check_split_classes(listing, entries)
     return Dataset(
         root=listing.root,
@@ -87,6 +94,7 @@ def load_dataset(
         samples=tuple(_sample(entry, contents[entry.path], listing.classes) for entry in entries),
         bad=tuple(sorted(bad, key=lambda image: image.path)),
         ignored=listing.ignored,
+        notes=(*listing.notes, *_copies(entries, contents), *_kept(remembered, len(kept), len(free))),
     )
 
 
@@ -141,21 +149,75 @@ def _scan(entries: Sequence[Entry], bit_depth: BitDepth, progress: Progress | No
 
 
 def _fill_splits(
-    entries: Sequence[Entry], contents: Mapping[Path, str], *, seed: int, val_fraction: float, test_fraction: float
+    entries: Sequence[Entry],
+    names: Mapping[int, str],
+    kept: Mapping[int, SplitName],
+    *,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
 ) -> list[Entry]:
+    """Give every entry of `names` the split it is to keep; draw the others by what binds them together."""
     given = {entry.split for entry in entries}
-    free = [i for i, entry in enumerate(entries) if entry.split in (None, "train")]
+    new = [i for i in names if i not in kept]
     made = make_splits(
-        [entries[i].label for i in free],
-        _bound_together([entries[i] for i in free], contents),
+        [entries[i].label for i in new],
+        [names[i] for i in new],
         seed=seed,
         val_fraction=0 if "val" in given else val_fraction,
         test_fraction=0 if "test" in given else test_fraction,
     )
     filled = list(entries)
-    for i, split in zip(free, made, strict=True):
+    for i, split in (*zip(new, made, strict=True), *kept.items()):
         filled[i] = dataclasses.replace(entries[i], split=split)
     return filled
+
+
+def _remembered(
+    entries: Sequence[Entry],
+    names: Mapping[int, str],
+    contents: Mapping[Path, str],
+    remembered: Remembered,
+    *,
+    root: Path,
+) -> dict[int, SplitName]:
+    """Return the split of every entry that an earlier run, or a group it knew, decided.
+
+    Raises:
+        DataError: Images that belong together now were in two splits.
+    """
+    given = {entry.split for entry in entries}
+    members: dict[str, list[int]] = {}
+    for i, name in names.items():
+        members.setdefault(name, []).append(i)
+    kept: dict[int, SplitName] = {}
+    for together in members.values():
+        by = {i: remembered.splits.get(contents[entries[i].path]) for i in together}
+        groups = {group for i in together if (group := entries[i].group) is not None}
+        found = {split for split in by.values() if split} | {
+            remembered.groups[group] for group in groups if group in remembered.groups
+        }
+        if len(found) > 1:
+            joining = [entries[i].path for i in together if by[i] is None] or [entries[i].path for i in together]
+            where = " and ".join(sorted(found))
+            words = named(
+                path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in joining
+            )
+            raise DataError(
+                f"images of {root}",
+                f"joining none that {remembered.source} has in two splits",
+                f"{words}, which by group or content bind{'s' if len(joining) == 1 else ''} images of {where} together",
+                fix="take them out, correct their group, or --split-from none to draw a new split",
+            )
+        split = next(iter(found), None)
+        if split and (split == "train" or split not in given):
+            kept |= dict.fromkeys(together, split)
+    return kept
+
+
+def _kept(remembered: Remembered | None, kept: int, free: int) -> Iterator[str]:
+    if remembered is not None and kept:
+        yield f"split kept as in {remembered.source} for {kept} of {free} images, drawn for {free - kept}"
 
 
 def _bound_together(entries: Sequence[Entry], contents: Mapping[Path, str]) -> list[str]:
@@ -171,6 +233,16 @@ def _bound_together(entries: Sequence[Entry], contents: Mapping[Path, str]) -> l
         if entry.group is not None:
             parent[top("content " + contents[entry.path])] = top("group " + entry.group)
     return [top("content " + contents[entry.path]) for entry in entries]
+
+
+def _copies(entries: Sequence[Entry], contents: Mapping[Path, str]) -> Iterator[str]:
+    """Say how many images are there more than once; they stay in one split."""
+    number = len(entries) - len({contents[entry.path] for entry in entries})
+    if number:
+        yield (
+            f"{number} image{'s are copies' if number > 1 else ' is a copy'} of another one of the same class: kept in "
+            "one split, and one part where bounds are stated; delete them to count every part once everywhere"
+        )
 
 
 def _sample(entry: Entry, sha256: str, classes: tuple[str, ...]) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,33 @@ class Sample:
     sha256: str
     group: str | None = None
     certainty: float = 1.0
+
+    @property
+    def unit(self) -> str:
+        """What an image stands for where parts are counted: its group, else its content."""
+        return f"group {self.group}" if self.group is not None else self.sha256
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The split that an earlier run gave to images and groups.
+
+    Attributes:
+        source: Its split.csv.
+        splits: SHA-256 of an image to its split.
+        groups: Name of a group to its split.
+        test_looks: How often that run's test split was evaluated.
+    """
+
+    source: Path
+    splits: Mapping[str, SplitName]
+    groups: Mapping[str, SplitName]
+    test_looks: int = 0
+
+    def looks_at(self, samples: Sequence[Sample]) -> int:
+        """Return how often any of these test images was evaluated before."""
+        known = any(self.splits.get(sample.sha256) == "test" for sample in samples)
+        return self.test_looks if known else 0
 
 
 def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -88,6 +116,7 @@ class Dataset:
         samples: Every usable image, ordered by path.
         bad: Images left out with `skip_bad`.
         ignored: Number of files that are not images, by their extension, or lie outside the class folders.
+        notes: What a person may have meant otherwise, one sentence each.
     """
 
     root: Path
@@ -95,6 +124,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     bad: tuple[BadImage, ...] = ()
     ignored: int = 0
+    notes: tuple[str, ...] = ()
 
     def split(self, name: SplitName) -> tuple[Sample, ...]:
         """Return the samples of one split, ordered by path."""

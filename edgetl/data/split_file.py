@@ -1,4 +1,7 @@
-"""`split.csv` of a run: every image with its label, split and content digest."""
+"""`split.csv` of a run: every image with its label, split and content digest, remembered by later runs.
+
+It is a data set too: `edgetl finetune RUN/split.csv --out OTHER` trains on the same images in the same splits.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetl.data.samples import Sample
+from edgetl.data.samples import SPLITS, Remembered, Sample
 from edgetl.errors import RunError
 from edgetl.files import write_whole
+from edgetl.run import read_json
+from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgetl.data.samples import Dataset
+    from edgetl.data.samples import Dataset, SplitName
+    from edgetl.run import RunFolder
 
 COLUMNS = ("path", "label", "split", "group", "certainty", "sha256")
 
@@ -43,8 +49,40 @@ def check_split(path: Path, data: Dataset) -> None:
         raise RunError("the images", "those the run was started with", got, fix="start again with --force")
 
 
-def _identity(sample: Sample) -> tuple[str, int, str, str]:
-    return str(sample.path.resolve()), sample.label, sample.split, sample.sha256
+def _identity(s: Sample) -> tuple[str, int, str, str, str | None, float]:
+    return str(s.path.resolve()), s.label, s.split, s.sha256, s.group, s.certainty
+
+
+def recall(split_from: str | None, folder: RunFolder) -> Remembered | None:
+    """Return what an earlier run knows of its images' splits; None where there is none, or none is wanted.
+
+    Args:
+        split_from: A run or its split.csv, `none`, or None for the run that is in `folder`.
+        folder: Where the new run is going to be written.
+
+    Raises:
+        UsageError: There is no such file.
+        RunError: It is damaged.
+    """
+    chosen = Path(split_from) if split_from is not None else folder.split_csv
+    path = chosen / "split.csv" if chosen.is_dir() else chosen
+    if split_from == "none" or (split_from is None and not path.is_file()):
+        return None
+    if not path.is_file():
+        fix = "name a folder that edgetl finetune wrote, or --split-from none"
+        raise UsageError(f"--split-from {chosen}", "a run, or its split.csv", "no such file", fix=fix)
+    splits: dict[str, SplitName] = {}
+    groups: dict[str, SplitName] = {}
+    for row in _rows(path, fix="--split-from none to draw a new split, or restore the file"):
+        split = SPLITS[SPLITS.index(row["split"])]
+        splits[row["sha256"]] = split
+        if row["group"]:
+            groups[row["group"]] = split
+    try:
+        looks = int(read_json(path.with_name("run.json"))["test_looks"])
+    except (RunError, KeyError, TypeError, ValueError):  # it was never finished: nobody has looked at test
+        looks = 0
+    return Remembered(source=path, splits=splits, groups=groups, test_looks=looks)
 
 
 def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
@@ -53,20 +91,46 @@ def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
     Raises:
         RunError: The file is missing or damaged, or images it names are gone.
     """
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            samples = tuple(_sample(row, classes) for row in csv.DictReader(file))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise RunError(
-            str(path), "a readable split", f"{type(error).__name__}: {error}", fix="finetune again"
-        ) from error
-    if not samples:
-        raise RunError(str(path), "a readable split", "one without images", fix="finetune again")
+    samples = tuple(_sample(row, classes) for row in _rows(path, classes, fix="edgetl finetune again"))
     gone = [s.path for s in samples if not s.path.is_file()]
     if gone:
         got = f"{len(gone)} images gone, the first {gone[0]}"
         raise RunError("the run's images", "where they were", got, fix="move them back, or finetune again")
     return samples
+
+
+def _rows(path: Path, classes: Sequence[str] | None = None, *, fix: str) -> list[dict[str, str]]:
+    """Return the rows, each with every column and values that can be read."""
+    rows: list[dict[str, str]] = []
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            for line, row in enumerate(csv.DictReader(file), 2):
+                wrong = _wrong(row, classes)
+                if wrong:
+                    raise RunError(str(path), "a readable split", f"in line {line} {wrong}", fix=fix)
+                rows.append(row)
+    except (OSError, csv.Error) as error:
+        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RunError(str(path), "a readable split", got, fix=fix) from error
+    if not rows:
+        raise RunError(str(path), "a readable split", "one without images", fix=fix)
+    return rows
+
+
+def _wrong(row: dict[str, str], classes: Sequence[str] | None) -> str:
+    """Say what a row lacks, or nothing."""
+    missing = [name for name in COLUMNS if row.get(name) is None]
+    if missing:
+        return f"no {missing[0]}"
+    if row["split"] not in SPLITS:
+        return f"the split {row['split']!r}"
+    if classes is not None and row["label"] not in classes:
+        return f"the label {row['label']!r}, which is no class of the run"
+    try:
+        float(row["certainty"])
+    except ValueError:
+        return f"the certainty {row['certainty']!r}"
+    return ""
 
 
 def _sample(row: dict[str, str], classes: Sequence[str]) -> Sample:

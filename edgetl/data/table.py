@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "group", "certainty")
+OURS = "sha256"  # of a run's split.csv, which is a table too
+# columns that often name what must stay together
+LIKELY_GROUPS = frozenset({"batch", "board", "device", "lot", "part", "panel", "serial", "session", "wafer"})
 
 
 def list_csv(file: Path) -> Listing:
     """List the images of a CSV file with the columns path, label and optionally split, group, certainty.
 
     Relative paths start at the folder of the file. UTF-8 with or without a byte-order mark, any line ends, comma or
-    semicolon. Other columns are allowed unless they look like a misspelt one of ours.
+    semicolon. Other columns are passed over, which is noted, unless they look like a misspelt one of ours
+    or divide the images into splits.
 
     Raises:
         DataError: A column is missing or misspelt, or a row lacks a value or has one that is not allowed.
@@ -30,6 +34,8 @@ def list_csv(file: Path) -> Listing:
     _check_columns(file, columns)
     if not rows:
         raise DataError(f"file {file}", "filled with one row per image", "no row", fix="add rows: path,label")
+    unread = [name for name in columns if name and name not in (*REQUIRED, *OPTIONAL, OURS)]
+    _check_unread(file, unread, [row for _, row in rows], columns)
     root = file.absolute().parent
     entries = [_entry(file, line, row, root) for line, row in rows]
     empty = [line for (line, _), entry in zip(rows, entries, strict=True) if entry.split is None]
@@ -38,7 +44,31 @@ def list_csv(file: Path) -> Listing:
         must = "given in every row or in none"
         raise _bad(file, missing, "split", must, "an empty cell", fix="fill the column or drop it")
     entries.sort(key=lambda entry: entry.path)
-    return Listing(root=root, classes=tuple(sorted({e.label for e in entries})), entries=tuple(entries))
+    classes = tuple(sorted({e.label for e in entries}))
+    return Listing(root=root, classes=classes, entries=tuple(entries), notes=_notes(unread, columns))
+
+
+def _check_unread(file: Path, unread: list[str], rows: list[dict[str, str]], columns: list[str]) -> None:
+    """Refuse a column that divides the images into train and test under a name that is not read."""
+    for name in unread if "split" not in columns else ():
+        if {row[name].lower() for row in rows} <= SPLIT_OF_FOLDER.keys():
+            fix = "rename it to split to keep this division, or delete it for a new one"
+            got = f"'{name}', with {rows[0][name]} in its first row"
+            raise DataError(f"column '{name}' of {file}", "called split", got, fix=fix)
+
+
+def _notes(unread: list[str], columns: list[str]) -> tuple[str, ...]:
+    if not unread:
+        return ()
+    said = [f"columns passed over: {', '.join(unread)}"]
+    if "group" not in columns:
+        said += [
+            f"images of one {name} may come into two splits and flatter the test: "
+            f"rename the column {name} to group to keep them together"
+            for name in unread
+            if name in LIKELY_GROUPS
+        ]
+    return tuple(said)
 
 
 def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
@@ -92,7 +122,7 @@ def _entry(file: Path, line: int, row: dict[str, str], root: Path) -> Entry:
             raise _bad(file, line, name, "given", "an empty cell", fix="fill it or delete the row")
     split = row.get("split", "").lower()
     if split and split not in SPLIT_OF_FOLDER:
-        raise _bad(file, line, "split", "train, val or test", f"'{row['split']}'", fix="train")
+        raise _bad(file, line, "split", "train, val or test", f"'{row['split']}'", fix="write train, val or test")
     try:
         path = root / row["path"]
         path.lstat()

@@ -41,10 +41,12 @@ class Split:
     Attributes:
         images: uint8 (N, height, width, 3).
         labels: int64 (N,).
+        groups: What each image belongs to.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    groups: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judging
 from edgetl.deploy.contract import breaches
-from edgetl.metrics import escape_statement, flips
+from edgetl.metrics import escape_statement, flips, overkill_statement
 
 if TYPE_CHECKING:
     from edgetl.deploy.candidates import Candidate, Split
@@ -34,7 +34,7 @@ class Look:
         """Return a candidate's figures on test and the terms of the contract that they break."""
         at = (candidate.thresholds, candidate.temperature)
         logits = room.evaluated(candidate.backend, candidate.model, candidate.load_options, self.test.images)
-        metrics = judging.metrics_of(self.run, logits, self.test.labels, *at)
+        metrics = judging.metrics_of(self.run, logits, self.test.labels, *at, self.test.groups)
         decisions = judging.decisions_of(self.run, logits, *at)
         float_val = self.reference.val
         confirmed = {
@@ -47,4 +47,5 @@ class Look:
             "test_looks": self.run.test_looks + 1,
         }
         confirmed["statement"] = escape_statement(confirmed)
+        confirmed["overkill_statement"] = overkill_statement(confirmed)
         return confirmed, tuple(breaches(self.contract, confirmed, float_val["escapes"]))

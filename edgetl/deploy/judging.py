@@ -63,7 +63,12 @@ def decisions_of(
 
 
 def metrics_of(
-    run: Run, logits: Logits, labels: NDArray[np.int64], thresholds: Thresholds, temperature: float
+    run: Run,
+    logits: Logits,
+    labels: NDArray[np.int64],
+    thresholds: Thresholds,
+    temperature: float,
+    groups: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Return the metrics of logits under the run's classes."""
     return evaluate(
@@ -73,6 +78,7 @@ def metrics_of(
         defect_classes=run.defect_classes,
         thresholds=thresholds,
         temperature=temperature,
+        groups=groups,
     )
 
 

@@ -131,7 +131,8 @@ class Deploying:
 
         with self.progress.stage(f"decode {name}") as advance:
             images = load_images(self.samples[name], self.run.preprocess, cache_dir=None, progress=advance)
-        return Split(images=images, labels=np.array([s.label for s in self.samples[name]], np.int64))
+        labels = np.array([s.label for s in self.samples[name]], np.int64)
+        return Split(images=images, labels=labels, groups=tuple(s.unit for s in self.samples[name]))
 
     def _reference(self) -> Reference:
         with self.progress.stage("float reference"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def data_facts(data: Dataset, config: FinetuneConfig) -> dict[str, Any]:
-    """Return source, digests, counts, licence and the images that were left out."""
+    """Return source, digests, counts, licence, what was passed over and the images that were left out."""
     counts = {
         split: {name: sum(s.label == i for s in data.split(split)) for i, name in enumerate(data.classes)}
         for split in SPLITS
@@ -28,6 +28,7 @@ def data_facts(data: Dataset, config: FinetuneConfig) -> dict[str, Any]:
         "split_digest": data.split_digest,
         "counts": counts,
         "licence": config.data_licence,
+        "notes": list(data.notes),
         "bad": [{"path": str(b.path), "reason": b.reason} for b in data.bad],
     }
 

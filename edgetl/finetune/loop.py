@@ -48,11 +48,13 @@ class Examples:
         images: uint8 (N, H, W, 3), preprocessed, may be a memory map.
         labels: int64 (N,).
         targets: float32 (N, C), soft targets; equal to the one-hot labels where nothing is in doubt.
+        groups: What each image belongs to; empty where that is not asked.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     targets: NDArray[np.float32]
+    groups: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

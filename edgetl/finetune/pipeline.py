@@ -21,7 +21,7 @@ from edgetl.data.augment import AugmentConfig
 from edgetl.data.defects import defect_classes
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import load_dataset
-from edgetl.data.split_file import check_split, write_split
+from edgetl.data.split_file import check_split, recall, write_split
 from edgetl.errors import RunError, TrainingError
 from edgetl.finetune.augment_fit import Borne, fit_augmentation
 from edgetl.finetune.engine import FrozenTrunk, pick_device, split_at_depth
@@ -33,13 +33,7 @@ from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
 from edgetl.finetune.preset import Preset, preset_for
 from edgetl.finetune.size import choose_size
 from edgetl.finetune.store import save_weights, write_predictions
-from edgetl.metrics import (
-    balanced_accuracy,
-    calibrated_log_loss,
-    evaluate,
-    fit_temperature,
-    is_defective,
-)
+from edgetl.metrics import balanced_accuracy, calibrated_log_loss, evaluate, fit_temperature, is_defective
 from edgetl.run import Run, RunFolder
 from edgetl.thresholds import fit_thresholds, widened
 from edgetl.versions import versions
@@ -139,7 +133,7 @@ class Finetuning:
         return step
 
     def _read_data(self) -> None:
-        config = self.config
+        config, remembered = self.config, recall(self.config.split_from, self.folder)
         with self.progress.stage("read and check images") as advance:
             self.data: Dataset = load_dataset(
                 Path(config.data),
@@ -148,13 +142,15 @@ class Finetuning:
                 val_fraction=config.val_fraction,
                 test_fraction=config.test_fraction,
                 skip_bad=config.skip_bad,
+                remembered=remembered,
                 progress=self._stoppable(advance),
             )
+        self.earlier_looks = remembered.looks_at(self.data.split("test")) if remembered else 0
         self.defects = defect_classes(self.data.classes, config.defect)
         if self.data.bad:
             self.progress.note(f"left out as unusable: {len(self.data.bad)}; listed in the report")
-        if self.data.ignored:
-            self.progress.note(f"passed over: {self.data.ignored} files that are no images or lie in no class folder")
+        for note in self.data.notes:
+            self.progress.note(note)
         self.image_px = choose_size(self.spec, self.preset, config, self.data.split("train"))
         self.preprocess = PreprocessSpec(
             width_px=self.image_px,
@@ -172,7 +168,8 @@ class Finetuning:
             images = load_images(samples, self.preprocess, cache_dir=None, progress=self._stoppable(advance))
         labels = np.array([s.label for s in samples], np.int64)
         certainty = np.array([s.certainty for s in samples], np.float64)
-        return Examples(images=images, labels=labels, targets=soft_targets(labels, certainty, len(self.data.classes)))
+        targets = soft_targets(labels, certainty, len(self.data.classes))
+        return Examples(images=images, labels=labels, targets=targets, groups=tuple(s.unit for s in samples))
 
     def _build_model(self) -> None:
         weights: Weights | None = resolve_weights(self.spec, self.config.weights)
@@ -347,13 +344,13 @@ class Finetuning:
             thresholds=thresholds,
             temperature=temperature,
             cost={"escape": self.config.escape_cost, "overkill": 1.0, "max_escape_rate": self.config.max_escape_rate},
-            val=self._metrics(val_logits, self.val.labels, temperature, thresholds),
-            test=self._metrics(test_logits, test.labels, temperature, thresholds),
-            baseline_val=self._metrics(baseline_val, self.val.labels, base_temperature, base_thresholds),
-            baseline_test=self._metrics(baseline_test, test.labels, base_temperature, base_thresholds),
+            val=self._metrics(val_logits, self.val, temperature, thresholds),
+            test=self._metrics(test_logits, test, temperature, thresholds),
+            baseline_val=self._metrics(baseline_val, self.val, base_temperature, base_thresholds),
+            baseline_test=self._metrics(baseline_test, test, base_temperature, base_thresholds),
             finetuned_val=None
             if finetuned_val is None
-            else self._metrics(finetuned_val, self.val.labels, *self._calibrate(finetuned_val)),
+            else self._metrics(finetuned_val, self.val, *self._calibrate(finetuned_val)),
             seconds=self.seconds,
             weights=self.weights,
             data=data_facts(self.data, self.config),
@@ -361,6 +358,7 @@ class Finetuning:
             augment={"fitted": to_mapping(self.augment), "borne": [to_mapping(one) for one in self.borne]},
             versions=versions(),
             conditions=conditions(self.device, self.load_before),
+            test_looks=self.earlier_looks + 1,
         )
         rows = [(self.data.split("val"), val_logits), (self.data.split("test"), test_logits)]
         self.files[self.folder.predictions.name] = write_predictions(self.folder.predictions, self.data, rows, run)
@@ -379,11 +377,12 @@ class Finetuning:
         return temperature, widened(fitted, config.unsure_band)
 
     def _metrics(
-        self, logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float, thresholds: Thresholds
+        self, logits: NDArray[np.float32], examples: Examples, temperature: float, thresholds: Thresholds
     ) -> dict[str, Any]:
         return evaluate(
             logits,
-            labels,
+            examples.labels,
+            groups=examples.groups,
             classes=self.data.classes,
             defect_classes=self.defects,
             thresholds=thresholds,

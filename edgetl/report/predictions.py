@@ -84,11 +84,17 @@ def _prediction(row: dict[str, str], run: Run) -> Prediction | None:
 def worst_errors(rows: Sequence[Prediction], *, most: int) -> tuple[list[Prediction], int]:
     """Return the errors that matter most, and how many there are in all.
 
-    Escapes come first, the surest one leading: they leave the plant. Then what was answered wrongly with the largest
-    confidence.
+    Escapes come first, the surest one leading: they leave the plant. Then good parts that are rejected, then right
+    verdicts with a wrong class, each with the surest one leading.
     """
     wrong = [row for row in rows if row.kind]
-    wrong.sort(key=lambda r: (r.kind != "escape", r.defect_score if r.kind == "escape" else -r.score, r.path))
+    kinds = ("escape", "overkill", "wrong class")
+    sure = {
+        "escape": lambda r: r.defect_score,
+        "overkill": lambda r: -r.defect_score,
+        "wrong class": lambda r: -r.score,
+    }
+    wrong.sort(key=lambda r: (kinds.index(r.kind), sure[r.kind](r), r.path))
     return wrong[:most], len(wrong)
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edgetl.files import write_whole
-from edgetl.metrics import binomial_upper
+from edgetl.metrics import binomial_upper, counted, overkill_statement, verdict_accuracy
 from edgetl.report.deployments import newest, read_deployments
 from edgetl.report.predictions import read_predictions, worst_errors
 from edgetl.report.verdict import NON_COMMERCIAL, answer, escape_statement, plural
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgetl.report.deployments import Deployment
     from edgetl.report.predictions import Prediction
+    from edgetl.report.verdict import Answer
     from edgetl.run import Run, RunFolder
 
 MOST_ERRORS = 12
@@ -24,7 +25,7 @@ DASH = "\u2013"
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def write_run_report(folder: RunFolder, run: Run) -> Path:
+def write_run_report(folder: RunFolder, run: Run) -> Answer:
     """Write RUN/report.html from the files of a run; what is missing is said in it.
 
     Args:
@@ -32,12 +33,14 @@ def write_run_report(folder: RunFolder, run: Run) -> Path:
         run: Its content.
 
     Returns:
-        The path of the report.
+        What it answers.
     """
-    html = render(page(folder, run))
+    content = page(folder, run)
+    html = render(content)
     # names that are not UTF-8 on disk cannot be written as such
     write_whole(folder.report, html.encode("utf-8", "replace"))
-    return folder.report
+    answered: Answer = content["answer"]
+    return answered
 
 
 def render(content: Mapping[str, Any], *, template: str = "report.html") -> str:
@@ -89,9 +92,12 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "run": run,
         "name": folder.path.resolve().name,
         "answer": answer(run, newest(deployments), lookalikes=None if alike.unchecked else alike.test_images),
-        "statement": escape_statement(test),
-        "overkill_bound": binomial_upper(test["overkill"], test["n_good"]),
-        "accuracy_bound": _lower_bound(round(test["accuracy"] * test["n"]), test["n"]),
+        "statement": f"{escape_statement(test)} {overkill_statement(test)}.",
+        "escape_bound": binomial_upper(*counted(test, "escape")),
+        "overkill_bound": binomial_upper(*counted(test, "overkill")),
+        "right": verdict_accuracy,
+        "right_bound": _lower_bound(round(verdict_accuracy(test) * test["n"]), test["n"]),
+        "verdicts": test.get("verdicts", {}),
         "fastest": _fastest(newest(deployments)),
         "models": _models(run),
         "counts": _counts(run),

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl.metrics import binomial_upper
+from edgetl.metrics import binomial_upper, counted, overkill_statement
 from edgetl.metrics import escape_statement as statement_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ Level = Literal["stop", "care", "note"]
 
 # judgements of this report, stated in it; a plant's own bound is --max-escape-rate
 UNUSABLE_SHARE = 0.2  # of defects passed, or of good parts rejected: no line runs like that
+BEARABLE_SHARE = 0.05  # of good parts rejected: more must be somebody's decision
 TELLING_RATE = 0.05  # a test that cannot rule out this escape rate is small, where no other rate was asked for
 LOOKALIKE_SHARE = 0.05  # of test images with a near-duplicate elsewhere
 WEAK_RECALL = 0.5
@@ -105,15 +106,23 @@ def _on_verdicts(test: Mapping[str, Any], wanted: float | None) -> list[Point]:
     if n_good and overkill > UNUSABLE_SHARE * n_good:
         text = f"{overkill} of {n_good} good test parts ({100 * overkill / n_good:.0f} %) are rejected."
         points.append(Point(level="stop", text=text))
+    elif n_good and (overkill > BEARABLE_SHARE * n_good or _bound(test, "overkill") > UNUSABLE_SHARE):
+        points.append(Point(level="care", text=f"{overkill_statement(test)}. Can the line bear that?"))
     if n_defect:
-        points += _on_escapes(escapes, n_defect, wanted)
+        points += _on_escapes(test, escapes, n_defect, wanted)
     return points
 
 
-def _on_escapes(escapes: int, n_defect: int, wanted: float | None) -> list[Point]:
+def _bound(test: Mapping[str, Any], event: Literal["escape", "overkill"]) -> float:
+    bound = binomial_upper(*counted(test, event))
+    return 1.0 if bound is None else bound
+
+
+def _on_escapes(test: Mapping[str, Any], escapes: int, n_defect: int, wanted: float | None) -> list[Point]:
     from edgetl.data.audit import defects_needed
 
-    rate, bound = escapes / n_defect, binomial_upper(escapes, n_defect) or 1.0
+    rate, bound = escapes / n_defect, _bound(test, "escape")
+    events, units = counted(test, "escape")
     if wanted is not None and rate > wanted:
         text = f"{escapes} of {n_defect} defects pass ({100 * rate:.1f} %); asked for was {100 * wanted:g} % at most."
         return [Point(level="stop", text=text)]
@@ -125,13 +134,14 @@ def _on_escapes(escapes: int, n_defect: int, wanted: float | None) -> list[Point
         points.append(Point(level="care", text=text))
     claim = wanted or TELLING_RATE
     if bound > claim:
+        apart = f", in {plural(units, 'group')}," if units != n_defect else ""
         needed = " and ".join(
-            f"{defects_needed(rate, escapes=escapes)} for {100 * rate:g} %"
+            f"{defects_needed(rate, escapes=events)}{' groups' if apart else ''} for {100 * rate:g} %"
             for rate in sorted({claim, 0.01}, reverse=True)
         )
         text = (
-            f"{plural(n_defect, 'defect')} on test cannot show an escape rate below {100 * claim:g} %: that takes "
-            f"{needed}, with no {'further ' if escapes else ''}escape."
+            f"{plural(n_defect, 'defect')} on test{apart} cannot show an escape rate below {100 * claim:g} %: "
+            f"that takes {needed}, with no {'further ' if escapes else ''}escape."
         )
         points.append(Point(level="care", text=text))
     return points
@@ -208,6 +218,10 @@ def _on_deployments(run: Run, deployments: Sequence[Deployment]) -> list[Point]:
         elif "disturbed" in d.note:
             text = f"{d.target}: other work disturbed the latency measurement. Deploy again on a quiet machine."
             points.append(Point(level="care", text=text))
+        overkill, n_good = d.confirmed.get("overkill"), d.confirmed.get("n_good")
+        if isinstance(overkill, int) and isinstance(n_good, int) and overkill > UNUSABLE_SHARE * n_good:
+            text = f"{d.target}: {overkill} of {n_good} good test parts ({100 * overkill / n_good:.0f} %) are rejected."
+            points.append(Point(level="stop", text=text))
         escapes = d.confirmed.get("escapes")
         if isinstance(escapes, int) and escapes > run.test["escapes"]:
             text = f"{d.target}: {plural(escapes, 'escape')} on test after optimisation, {run.test['escapes']} before."

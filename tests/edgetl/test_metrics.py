@@ -130,3 +130,44 @@ def test_fit_temperature_leaves_scores_between_0_and_1_where_all_is_right():
 
 
 # saturated, neighbouring and sums a little above 1 included: all of them come out of softmax
+
+
+def judged_in_groups(n_defect, *, escapes, groups):
+    """Metrics of `n_defect` defects in `groups` groups, the first `escapes` of them passed, beside 40 good parts."""
+    labels = np.array([0] * n_defect + [1] * 40)
+    logits = np.where(labels[:, None] == np.arange(3), 9.0, 0.0)
+    logits[:escapes] = (0, 9, 0)
+    names = [f"lot {index * groups // n_defect}" for index in range(n_defect)] + [f"part {i}" for i in range(40)]
+    return evaluate((logits, labels), groups=names)
+
+
+def test_bounds_count_groups_for_images_of_one_group_are_not_independent():
+    one = judged_in_groups(20, escapes=0, groups=1)
+    assert one["escape_rate_upper95"] == pytest.approx(0.95)
+    assert metrics.escape_statement(one) == (
+        "0 escapes among 20 defects (1 group) of test: with 95 % confidence less than 95.0 % of groups hold an escape"
+    )
+    apart = judged_in_groups(20, escapes=0, groups=20)
+    assert apart["escape_rate_upper95"] == pytest.approx(metrics.binomial_upper(0, 20))
+    assert "group" not in metrics.escape_statement(apart)
+    two_of_five = judged_in_groups(20, escapes=5, groups=5)  # five images of two lots
+    assert two_of_five["escape_rate_upper95"] == pytest.approx(metrics.binomial_upper(2, 5))
+    assert two_of_five["escapes"] == 5
+
+
+def test_overkill_is_bounded_and_said_like_escapes():
+    assert metrics.overkill_statement({"overkill": 2, "n_good": 12}) == (
+        "2 of 12 good parts of test rejected: with 95 % confidence the overkill rate is below 43.9 %"
+    )
+    assert metrics.overkill_statement({"overkill": 1, "n_good": 1}).startswith("1 of 1 good part of test rejected")
+    assert "nothing can be said" in metrics.overkill_statement({"overkill": 0, "n_good": 0})
+
+
+def test_verdict_accuracy_is_that_of_the_station(judged):
+    logits, labels = judged
+    found = evaluate(judged, thresholds=Thresholds(nok_at=0.7, ok_below=0.4))
+    defect_score = 1 - probabilities(logits, 1.0)[:, 1]
+    right = np.where(labels == 1, defect_score < 0.4, defect_score >= 0.7)
+    assert metrics.verdict_accuracy(found) == found["verdict_accuracy"] == pytest.approx(right.mean())
+    assert found["verdicts"]["ok"]["NOK"] == found["overkill"]
+    assert sum(sum(row.values()) for row in found["verdicts"].values()) == 300

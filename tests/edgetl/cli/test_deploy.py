@@ -27,6 +27,9 @@ def test_result_holds_the_stated_keys(deployed):
 
 def test_show_says_what_ships_and_what_was_not_measured(deployed):
     text = deploy.show(deployed.result)
+    answer, _, text = text.partition("\n\n")
+    assert answer.startswith(f"May I ship this? {deployed.result['answer']['words']}")
+    assert deployed.result["confirmed"]["overkill_statement"] in answer
     rows = text.splitlines()
     assert rows[0].split()[-5:] == ["p50", "ms", "p99", "ms", "verdict"]
     assert next(row for row in rows if row.startswith(deployed.result["chosen"])).endswith("chosen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -82,7 +83,10 @@ def test_names_that_contradict_each_other_are_refused_before_an_image_is_opened(
 
 
 def test_show_is_a_table_that_names_the_report(finished):
-    text = finetune.show(finished.result)
+    whole = finetune.show(finished.result)
+    answer, _, text = whole.partition("\n\n")
+    assert answer.splitlines()[0] == f"May I ship this? {finished.result['answer']['words']}"
+    assert any("overkill rate is below" in line for line in answer.splitlines())
     assert [line.split()[0] for line in text.splitlines()[1:4]] == ["baseline", "kept", "kept,"]
     assert finished.result["report"] in text
     assert max(map(len, text.splitlines()[:4])) <= 80
@@ -181,7 +185,7 @@ def test_killed_run_resumes_to_the_same_weights(edgetl, balanced, blob_parts, tm
         (["--unsure-band", "1.5"], 2, "--unsure-band must be from 0 to below 1; got 1.5"),
         (["--seed", "x"], 2, "invalid int value: 'x'"),
         (["--roi-px", "0", "0", "500", "10"], 1, "must be inside the image"),
-        (["--weights", "absent.safetensors"], 1, "weights absent.safetensors must be a readable file"),
+        (["--weights", "absent.safetensors"], 1, "absent.safetensors must be a readable file"),
         (["--resume"], 2, "--resume must be used on a run that was started; got no run"),
     ],
 )
@@ -211,7 +215,7 @@ def test_corrupt_image_is_named_or_skipped(edgetl, make_parts, tmp_path):
     (data / "notes.txt").write_text("not an image either")
     went_on = edgetl("finetune", data, "--out", out, *fast, "--skip-bad")
     assert went_on.exit == 0
-    assert "passed over: 1 files" in went_on.stderr
+    assert "passed over: 1 file that is no image by its name (1 .txt)" in went_on.stderr
     assert [bad["path"] for bad in RunFolder(out).read().data["bad"]] == [str(data / "good" / "000.png")]
 
 
@@ -233,7 +237,19 @@ def test_existing_run_is_refused_and_replaced_by_force(edgetl, make_parts, tmp_p
     finished = edgetl("finetune", "--config", config, "--out", out, "--resume")
     assert finished.result["error"]["message"] == "--resume must be used on an unfinished run; got a finished one."
     assert edgetl("finetune", "--config", config, "--out", out, "--force", "--seed", 4).exit == 0
-    assert RunFolder(out).read().config["seed"] == 4
+    second = RunFolder(out).read()
+    assert second.config["seed"] == 4
+    # the images are the same: so is their split, and the test split was looked at before
+    assert (second.data["split_digest"], second.test_looks) == (first.data["split_digest"], first.test_looks + 1)
+    assert "split kept as in" in second.data["notes"][0]
+
+
+def test_paths_are_kept_whole_so_that_a_run_can_be_resumed_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = argparse.Namespace(config=None, data="parts", weights="own.safetensors", split_from="none")
+    config = finetune.given_config(given)
+    assert (config.data, config.weights) == (str(tmp_path / "parts"), str(tmp_path / "own.safetensors"))
+    assert config.split_from == "none"
 
 
 @pytest.fixture

@@ -114,3 +114,50 @@ def test_list_folder_refuses_splits_without_train(split_parts):
     (split_parts / "train").rename(split_parts / "later")
     with pytest.raises(DataError, match="must be given a train folder; got only test, val"):
         list_folder(split_parts)
+
+
+def test_list_folder_keeps_splits_given_below_the_classes(split_parts, tmp_path):
+    turned = tmp_path / "turned"
+    for split in ("train", "val", "test"):
+        for label in ("ok", "scratch"):
+            (turned / label).mkdir(parents=True, exist_ok=True)
+            (split_parts / split / label).rename(turned / label / split)
+    listing = list_folder(turned)
+    assert listing.classes == ("ok", "scratch")
+    assert [sum(e.split == split for e in listing.entries) for split in ("train", "val", "test")] == [11, 11, 11]
+
+
+def test_list_folder_refuses_split_folders_below_some_classes_only(parts, image):
+    image(parts / "ok" / "test" / "90.png", 900)
+    with pytest.raises(DataError, match="must be in split folders all or none") as caught:
+        list_folder(parts)
+    assert "ok/test/90.png" in caught.value.got
+    assert "ok/00.png" in caught.value.got
+
+
+def test_list_folder_says_that_folders_below_a_class_are_one_class(parts, image):
+    for name in ("crack", "dent"):
+        image(parts / "scratch" / name / "a.png", 900 + len(name))
+    (note,) = list_folder(parts).notes
+    assert note == (
+        "class scratch is one class: what its folders crack, dent hold is not told apart; "
+        "for classes of their own move them beside scratch"
+    )
+
+
+def test_list_folder_says_what_it_passed_over(split_parts, image):
+    image(split_parts / "extra" / "a.png", 900)
+    image(split_parts / "extra" / "b.png", 901)
+    (split_parts / "train" / "ok" / "a.gif").write_bytes(b"GIF89a")
+    (split_parts / "train" / "notes").write_text("x")
+    assert list_folder(split_parts).notes == (
+        "passed over: 2 images in extra, which lies beside the split folders",
+        "passed over: 2 files that are no images by their names (1 .gif, 1 without a suffix)",
+    )
+
+
+def test_list_folder_refuses_a_file_and_says_what_it_takes(tmp_path):
+    (tmp_path / "parts.tsv").write_text("path\tlabel\n")
+    with pytest.raises(DataError, match="must be a folder of class folders, or a CSV file; got a file") as caught:
+        list_folder(tmp_path / "parts.tsv")
+    assert caught.value.fix == "save it as parts.csv with the columns path,label"

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from edgetl.data.load import load_dataset
+from edgetl.data.split_file import recall, write_split
 from edgetl.errors import DataError
+from edgetl.run import RunFolder
 from edgetl_runtime.errors import UsageError
 
 
@@ -95,6 +97,7 @@ def test_load_dataset_keeps_copies_in_one_split(parts):
         where.setdefault(sample.sha256, set()).add(sample.split)
     assert len(dataset.samples) == 32
     assert all(len(splits) == 1 for splits in where.values())
+    assert dataset.notes[0].startswith("12 images are copies of another one of the same class: kept in one split")
 
 
 def test_load_dataset_keeps_groups_that_share_a_copy_in_one_split(parts):
@@ -277,8 +280,9 @@ def test_load_dataset_refuses_a_group_in_two_given_splits(parts):
 
 def test_load_dataset_refuses_groups_too_few_to_split(parts):
     file = write_csv(parts, rows_of(parts, lambda label, _: f",{label}"), "path,label,group")
-    with pytest.raises(DataError, match=r"got no ok in val.*\nTry: give each class at least 3 groups"):
+    with pytest.raises(DataError, match=r"got no ok in val.*; images of ok are in 1 group \(12 in ok\)") as caught:
         load_dataset(file)
+    assert caught.value.fix == "divide the largest groups, add groups, or give a column split"
 
 
 def test_load_dataset_takes_unusual_file_names(parts, image):
@@ -306,3 +310,45 @@ def test_load_dataset_refuses_fractions_out_of_range(parts, fraction):
         load_dataset(parts, val_fraction=fraction)
     with pytest.raises(UsageError, match="test_fraction must be between 0 and 1"):
         load_dataset(parts, test_fraction=fraction)
+
+
+def remembered_of(dataset, tmp_path):
+    write_split(tmp_path / "split.csv", dataset)
+    return recall(str(tmp_path / "split.csv"), RunFolder(tmp_path / "new"))
+
+
+def test_load_dataset_keeps_the_split_of_images_an_earlier_run_knows(parts, image, tmp_path):
+    before = load_dataset(parts)
+    for index in range(12):
+        image(parts / "ok" / f"a{index}.png", 900 + index)
+    (parts / "ok" / "03.png").rename(parts / "ok" / "renamed.png")
+    known = remembered_of(before, tmp_path)
+    after = load_dataset(parts, remembered=known, seed=9)
+    old = {s.sha256: s.split for s in before.samples}
+    assert {s.sha256: s.split for s in after.samples if s.sha256 in old} == old
+    new = Counter(s.split for s in after.samples if s.sha256 not in old)
+    assert (new["train"], new["val"], new["test"]) == (8, 1, 3)  # drawn by the fractions
+    assert after.notes == (f"split kept as in {known.source} for 20 of 32 images, drawn for 12",)
+
+
+def test_load_dataset_puts_new_images_of_a_known_group_where_the_group_is(parts, image, tmp_path):
+    known = remembered_of(
+        load_dataset(write_csv(parts, rows_of(parts, lambda _, i: f",lot{i}"), "path,label,group")), tmp_path
+    )
+    shutil.rmtree(parts / "scratch")  # even where nothing of the group is left
+    for index in range(8):
+        image(parts / "scratch" / f"{index:02}.png", 500 + index)
+    after = load_dataset(
+        write_csv(parts, rows_of(parts, lambda _, i: f",lot{i}"), "path,label,group"), remembered=known
+    )
+    assert {s.group: s.split for s in after.samples} == dict(known.groups)
+
+
+def test_load_dataset_refuses_by_name_an_image_that_joins_two_splits(parts, image, tmp_path):
+    before = load_dataset(parts)
+    known = remembered_of(before, tmp_path)
+    image(parts / "ok" / "new.png", 900)
+    one, other = (next(s.path.name for s in before.split(n) if s.label == 0) for n in ("train", "test"))
+    rows = [f"{row},{'lot' if row.split(',')[0][3:] in (one, other, 'new.png') else ''}" for row in rows_of(parts)]
+    with pytest.raises(DataError, match=r"got ok/new\.png, which by group or content binds images of test and train"):
+        load_dataset(write_csv(parts, rows, "path,label,group"), remembered=known)

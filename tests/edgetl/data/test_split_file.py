@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from edgetl.data.load import load_dataset
-from edgetl.data.split_file import check_split, read_split, write_split
+from edgetl.data.split_file import check_split, read_split, recall, write_split
 from edgetl.errors import RunError
+from edgetl.run import RunFolder, write_json
+from edgetl_runtime.errors import UsageError
 
 
 @pytest.fixture
@@ -29,6 +31,13 @@ def test_split_comes_back(written):
     check_split(path, data)
 
 
+def test_split_is_a_data_set_with_the_same_splits(parts, tmp_path):
+    data = load_dataset(parts)
+    write_split(tmp_path / "split.csv", data)
+    again = load_dataset(tmp_path / "split.csv", seed=5)
+    assert (again.samples, again.notes) == (data.samples, ())
+
+
 def test_split_keeps_names_that_are_not_utf8(written):
     path, data = written
     odd = Path(os.fsdecode(os.fsencode(data.root) + b"/ok/\xff,\n.png"))
@@ -39,7 +48,9 @@ def test_split_keeps_names_that_are_not_utf8(written):
 
 
 @pytest.mark.parametrize(
-    "change", [{"sha256": "0" * 64}, {"label": 1}, {"split": "test"}], ids=["content", "label", "split"]
+    "change",
+    [{"sha256": "0" * 64}, {"label": 1}, {"split": "test"}, {"certainty": 0.6}, {"group": "lot 9"}],
+    ids=["content", "label", "split", "certainty", "group"],
 )
 def test_check_split_refuses_a_changed_image(written, change):
     path, data = written
@@ -55,11 +66,23 @@ def test_check_split_refuses_an_image_more(written):
         check_split(path, dataclasses.replace(data, samples=data.samples[1:]))
 
 
-@pytest.mark.parametrize("content", ["", "path\nx\n", "path,label,split,group,certainty,sha256\nx,cat,train,,1,0\n"])
-def test_read_split_refuses_a_damaged_file(written, content):
+HEADER = "path,label,split,group,certainty,sha256\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        ("", "one without images"),
+        ("path\nx\n", "in line 2 no label"),
+        (HEADER + "x,cat,train,,1,0\n", "in line 2 the label 'cat', which is no class of the run"),
+        (HEADER + "x,ok,dev,,1,0\n", "in line 2 the split 'dev'"),
+        (HEADER + "x,ok,train,,sure,0\n", "in line 2 the certainty 'sure'"),
+    ],
+)
+def test_read_split_refuses_a_damaged_file_and_says_where(written, content, got):
     path, data = written
     path.write_text(content)
-    with pytest.raises(RunError, match="must be a readable split"):
+    with pytest.raises(RunError, match=rf"must be a readable split; got {got}\."):
         read_split(path, data.classes)
 
 
@@ -68,3 +91,27 @@ def test_read_split_names_the_first_image_that_is_gone(written):
     data.samples[3].path.unlink()
     with pytest.raises(RunError, match=rf"got 1 images gone, the first .*{data.samples[3].path.name}"):
         read_split(path, data.classes)
+
+
+def test_recall_takes_the_run_in_the_folder_unless_told_otherwise(written, tmp_path):
+    path, data = written
+    folder = RunFolder(tmp_path)  # split.csv lies in it
+    known = recall(None, folder)
+    assert known is not None
+    assert known.splits == {s.sha256: s.split for s in data.samples}
+    assert recall("none", folder) is None
+    assert recall(None, RunFolder(tmp_path / "new")) is None
+    with pytest.raises(UsageError, match=r"must be a run, or its split\.csv; got no such file"):
+        recall(str(tmp_path / "absent"), folder)
+    path.write_text("damaged")
+    with pytest.raises(RunError, match="must be a readable split"):
+        recall(str(tmp_path), folder)
+
+
+def test_looks_at_test_are_counted_by_its_images(written, tmp_path):
+    path, data = written
+    write_json(tmp_path / "run.json", {"test_looks": 3})
+    known = recall(str(path), RunFolder(tmp_path / "new"))
+    assert known is not None
+    assert known.looks_at(data.split("test")) == known.looks_at(data.split("test")[:1]) == 3
+    assert known.looks_at(data.split("train")) == 0

@@ -83,3 +83,29 @@ def test_list_csv_refuses_and_names_the_line(table, text, message):
 def test_list_csv_refuses_a_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"none\.csv must be readable; got No such file or directory"):
         list_csv(tmp_path / "none.csv")
+
+
+def test_list_csv_refuses_splits_in_a_column_of_another_name(table):
+    with pytest.raises(DataError, match=r"column 'subset' .* must be called split") as caught:
+        list_csv(table("path,label,subset\na.png,ok,train\nb.png,bad,Test\n"))
+    assert caught.value.fix == "rename it to split to keep this division, or delete it for a new one"
+
+
+@pytest.mark.parametrize("name", ["lot", "Batch", "session", "serial"])
+def test_list_csv_says_which_columns_it_passes_over_and_what_may_be_groups(table, name):
+    listing = list_csv(table(f"path,label,camera,{name}\na.png,ok,left,1\nb.png,bad,left,2\n"))
+    assert listing.notes == (
+        f"columns passed over: camera, {name.lower()}",
+        f"images of one {name.lower()} may come into two splits and flatter the test: "
+        f"rename the column {name.lower()} to group to keep them together",
+    )
+
+
+def test_list_csv_is_silent_where_every_column_is_used(table):
+    assert list_csv(table("path,label,group\na.png,ok,1\n")).notes == ()
+
+
+def test_list_csv_proposes_no_split_where_one_is_unknown(table):
+    with pytest.raises(DataError, match="got 'dev'") as caught:
+        list_csv(table("path,label,split\na.png,ok,dev\n"))
+    assert caught.value.fix == "write train, val or test"

@@ -36,7 +36,7 @@ def test_worst_errors_puts_the_surest_escape_first() -> None:
         row(defect_score=0.0, defective=False),
     ]
     worst, total = worst_errors(rows, most=3)
-    assert [(r.defect_score, r.kind) for r in worst] == [(0.1, "escape"), (0.3, "escape"), (0.99, "wrong class")]
+    assert [(r.defect_score, r.kind) for r in worst] == [(0.1, "escape"), (0.3, "escape"), (0.9, "overkill")]
     assert total == 4
 
 

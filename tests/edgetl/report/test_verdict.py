@@ -21,6 +21,7 @@ def good_run(fake_run: Callable) -> Callable[..., Run]:
 
     def make(*, fields: dict[str, Any] | None = None, **test: Any) -> Run:
         figures = {**run.test, "n": 800, "n_defect": 400, "n_good": 400, **test}
+        figures |= {f"{key}_groups": test.get(f"{key}_groups", figures[key]) for key in ("n_defect", "n_good")}
         return dataclasses.replace(run, test=figures, **(fields or {}))
 
     return make
@@ -45,6 +46,13 @@ def test_answer_is_yes_when_nothing_speaks_against_it(good_run: Callable, deploy
         ({"n_good": 0}, "stop", "holds no good parts"),
         ({"auroc": 0.55}, "stop", "hardly tells defects from good parts"),
         ({"escapes": 2}, "care", "2 escapes among 400 defects"),
+        ({"overkill": 2, "n_good": 12}, "care", "2 of 12 good parts of test rejected: with 95 % confidence"),
+        (
+            {"n_good": 12},
+            "care",
+            "0 of 12 good parts of test rejected: with 95 % confidence the overkill rate is below 22",
+        ),
+        ({"n_defect_groups": 4}, "care", "400 defects on test, in 4 groups, cannot show an escape rate below 5 %"),
         (
             {"n_defect": 28},
             "care",
@@ -86,6 +94,12 @@ def test_answer_asks_to_measure_on_hardware(good_run: Callable, deployment_json:
     assert (level, texts) == (
         "care", ["ipc-openvino: latency was not measured on hardware. Measure there before release."]
     )  # fmt: skip
+
+
+def test_answer_stops_where_a_bundle_rejects_what_the_run_passes(good_run: Callable, deployment_json: dict) -> None:
+    deployment_json["confirmed"] |= {"escapes": 0, "overkill": 400, "n_good": 400}
+    level, texts = levels(good_run(), deployment_from_json(deployment_json))
+    assert (level, texts[0]) == ("stop", "ipc-openvino: 400 of 400 good test parts (100 %) are rejected.")
 
 
 def test_escape_statement_gives_the_exact_bound() -> None:
