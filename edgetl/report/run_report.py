@@ -171,14 +171,14 @@ def _counts(run: Run) -> list[tuple[str, bool, list[int]]]:
 def _stages(run: Run) -> list[tuple[str, float, float]]:
     """Rows of (stage, seconds, share of all)."""
     names = {
-        "features": "1a features of the frozen backbone",
-        "head": "1b head fitted on them",
-        "finetune": "2 staged unfreezing",
+        "features": "features of the frozen backbone",
+        "head": "fit the head",
+        "finetune": "fit the augmentation, unfreeze",
     }
     seconds = run.seconds
     total = seconds.get("total") or sum(seconds.get(k, 0.0) for k in names) or 1.0
     rows = [(title, seconds.get(key, 0.0)) for key, title in names.items()]
-    rows.append(("reading, checking, decoding", max(0.0, total - sum(s for _, s in rows))))
+    rows.append(("read and check images, decode", max(0.0, total - sum(s for _, s in rows))))
     return [(title, s, s / total) for title, s in rows]
 
 

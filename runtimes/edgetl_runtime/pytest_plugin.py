@@ -14,10 +14,12 @@ pytest finds it by its entry point. pytest itself is imported when pytest asks, 
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import UnfitError
+from edgetl_runtime.errors import EdgetlError, UnfitError
 
 if TYPE_CHECKING:
     import pytest
@@ -62,23 +64,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
-    """Turn an unfit machine into a skip where that was asked for."""
+    """Say an error in its own words, without a traceback; skip an unfit machine where that was asked for."""
     import pytest
 
-    unfit = call.excinfo is not None and isinstance(call.excinfo.value, UnfitError)
-    if unfit and item.config.getoption("--edgetl-unfit") == "skip" and call.excinfo is not None:
-        words = f"edgetl: {call.excinfo.value}".replace("\n", " ")
-        call.excinfo = pytest.ExceptionInfo.from_exc_info(_skipped(words))
+    error = None if call.excinfo is None else call.excinfo.value
+    if not isinstance(error, EdgetlError):
+        return
+    words = _with_our_options(f"edgetl: {error}")
+    if isinstance(error, UnfitError) and item.config.getoption("--edgetl-unfit") == "skip":
+        call.excinfo = pytest.ExceptionInfo.from_exc_info(_raised(pytest.skip, words.replace("\n", " ")))
+    else:
+        call.excinfo = pytest.ExceptionInfo.from_exc_info(_raised(pytest.fail, words, pytrace=False))
 
 
-def _skipped(words: str) -> Any:  # noqa: ANN401  (what sys.exc_info gives)
-    import sys
+def _with_our_options(words: str) -> str:
+    """Name pytest's options where a sentence names those of `edgetl bench`."""
+    return re.sub(r"(?<![\w-])--(rounds|seconds|allow-disturbed)\b", r"--edgetl-\1", words)
 
-    import pytest
 
+def _raised(outcome: Any, words: str, **options: Any) -> Any:  # noqa: ANN401  (what sys.exc_info gives)
     try:
-        pytest.skip(words)
-    except pytest.skip.Exception:  # raised for its traceback
+        outcome(words, **options)
+    except outcome.Exception:  # raised for its traceback
         return sys.exc_info()
 
 

@@ -90,7 +90,7 @@ def test_figures_that_n_is_too_small_for_fail(project: Callable[..., pytest.RunR
     )
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
-        ["*UnfitError: p99 of decision must be of enough samples; got 150 samples.*", "*accuracy must be measured*",
+        ["*edgetl: p99 of decision must be of enough samples; got 150 samples.*", "*accuracy must be measured*",
          "*option ronds must be one of data,*"]
     )  # fmt: skip
 
@@ -110,7 +110,7 @@ def test_compare_fails_on_a_regression_and_passes_without(project: Callable[...,
             compare("part.edgetl", "part.edgetl", max_memory_mb=50)
     """)
     result.assert_outcomes(passed=2, failed=2)
-    result.stdout.fnmatch_lines(["REGRESSED: part.edgetl against part.edgetl, 10 interleaved pairs*"])
+    result.stdout.fnmatch_lines(["REGRESSED: the new part.edgetl against the old part.edgetl, 10 interleaved pairs*"])
     result.stdout.fnmatch_lines(["limit broken: memory mb is 90, above 50"])
 
 
@@ -127,7 +127,7 @@ def test_baseline_is_stored_then_compared_with(project: Callable[..., pytest.Run
     assert {p.name for p in (pytester.path / "old").iterdir()} == {"part.bench.json.gz", "part.edgetl"}
     same = project(BASELINE, "--edgetl-baseline=old")
     same.assert_outcomes(passed=1)
-    same.stdout.fnmatch_lines(["PASS: part.edgetl against part.edgetl, 10 rounds against stored ones*"])
+    same.stdout.fnmatch_lines(["PASS: the new part.edgetl against the old part.edgetl, 10 rounds against stored ones*"])
     slower = project(BASELINE.replace('"part.edgetl"', '"part.edgetl", slower_pct=20'), "--edgetl-baseline=old")
     slower.assert_outcomes(failed=1)
 
@@ -142,7 +142,7 @@ def test_a_baseline_of_another_machine_runs_the_old_bundle_again(
     result = project(BASELINE, "--edgetl-baseline=old")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["part.edgetl is run again, its record does not hold here: cpu: another and *"])
-    result.stdout.fnmatch_lines(["PASS: part.edgetl against part.edgetl, 10 interleaved pairs*"])
+    result.stdout.fnmatch_lines(["PASS: the new part.edgetl against the old part.edgetl, 10 interleaved pairs*"])
 
 
 def test_the_marker_skips_with_a_visible_reason(project: Callable[..., pytest.RunResult]) -> None:
@@ -196,3 +196,16 @@ def test_the_plugin_loads_neither_torch_nor_the_host() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     imported = "import sys, edgetl_runtime.pytest_plugin; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", imported], check=False, timeout=60).returncode == 0
+
+
+def test_a_busy_machine_is_told_in_two_lines_with_an_option_of_pytest(
+    project: Callable[..., pytest.RunResult], disturb: list[str]
+) -> None:
+    disturb.append("other work took the processor")
+    result = project("def test_a(latency):\n    latency('part.edgetl')", "--edgetl-rounds=3")
+    text = result.stdout.str()
+    assert result.ret == 1
+    assert "edgetl: the environment must be fit to measure in" in text
+    assert "; --edgetl-allow-disturbed counts such rounds" in text
+    assert "rounds.py" not in text
+    assert " --allow-disturbed" not in text

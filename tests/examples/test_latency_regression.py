@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edgetl_runtime.bench.record import read_record, write_record
+from edgetl_runtime.cli import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+RUNTIME = Path(__file__).parents[2] / "runtimes"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "latency-regression"
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
 # a machine that runs tests is disturbed, and one test suite is not a measurement
@@ -61,14 +65,34 @@ def test_the_commands_in_the_readme_do_what_it_says(project: Path) -> None:
     assert "not run: test_latency.py::test_within_the_takt_time_of_the_station: needs the board Orin" in first
     believe(project / "baseline" / "part.bench.json.gz")
     second = run(project, commands[1]).stdout
-    assert re.search(r"(PASS|REGRESSED|IMPROVED|INCONCLUSIVE): part.edgetl against part.edgetl, 3 rounds", second), (
-        second
-    )
+    assert re.search(r"[A-Z]{4,}: the new part.edgetl against the old part.edgetl, 3 rounds", second), second
     assert 'name="edgetl.part.edgetl.p50_ms"' in (project / "junit.xml").read_text(encoding="utf-8")
     believe(project / "baseline" / "part.bench.json.gz", share=0.001)  # whatever this machine's mood is by now
     third = run(project, commands[2])
     assert third.returncode == 1
-    assert "REGRESSED: part.edgetl against part.edgetl" in third.stdout, third.stdout
+    assert "REGRESSED: the new part.edgetl against the old part.edgetl" in third.stdout, third.stdout
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_the_jobs_of_a_ci_parse_and_their_commands_exist(name: str, pytestconfig: pytest.Config) -> None:
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((EXAMPLE / name).read_text(encoding="utf-8"))
+    if name.startswith("github"):
+        commands = [step["run"] for step in job["jobs"]["latency"]["steps"] if "run" in step]
+    else:
+        commands = job["latency"]["script"]
+    assert [command.split()[0] for command in commands] == ["pip", "edgetl-runtime", "pytest"]
+    for command in commands:
+        words = shlex.split(command)
+        if words[0] == "pip":
+            extras = tomllib.loads((RUNTIME / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+            assert re.findall(r"edgetl-runtime\[(\w+)\]", command)[0] in extras
+        elif words[0] == "pytest":
+            for word in words:  # an unknown one is a ValueError
+                if word.startswith("--edgetl"):
+                    pytestconfig.getoption(word)
+        else:
+            assert words[1] in COMMANDS
 
 
 def believe(path: Path, *, share: float = 1.0) -> None:

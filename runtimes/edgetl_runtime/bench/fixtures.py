@@ -253,13 +253,13 @@ def _line(record: Record) -> str:
     return f"{words}, {text.resolution(record.protocol['floor'])}{mark}"
 
 
-def _note(request: pytest.FixtureRequest, record: Record) -> None:
-    """Attach the figures to the test: JUnit files show them as properties."""
+def _note(request: pytest.FixtureRequest, record: Record, name: str | None = None) -> None:
+    """Attach the figures to the test, below the bundle's name or `name`: JUnit files show them as properties."""
     latency = record.summary["decision_ms"]
     figures = {f"{name}_ms": latency[name] for name in ("p50", "p90", "p99", "max")}
     figures |= {name: record.summary[name] for name in ("start_ms", "memory_mb", "rounds")}
     figures |= {"verdict": record.verdict, "machine": record.environment["fingerprint"][:16]}
-    properties = [(f"edgetl.{record.bundle.name}.{k}", v) for k, v in figures.items() if v is not None]
+    properties = [(f"edgetl.{name or record.bundle.name}.{k}", v) for k, v in figures.items() if v is not None]
     request.node.user_properties += properties
 
 
@@ -269,7 +269,7 @@ def _judge(request: pytest.FixtureRequest, found: Comparison) -> None:
     request.node.user_properties += [("edgetl.verdict", found.verdict), ("edgetl.how", found.how)]
     for name, judgement in found.metrics.items():
         request.node.user_properties.append((f"edgetl.{name}.change", judgement.estimate))
-    for record in (found.a, found.b):
-        _note(request, record)
+    _note(request, found.a, text.names(found)[0])  # the new one keeps its plain name, as where it alone is measured
+    _note(request, found.b)
     if found.exit_code:  # INCONCLUSIVE too: it is not known that nothing is slower
         pytest.fail(text.comparison_text(found), pytrace=False)

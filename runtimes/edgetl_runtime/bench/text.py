@@ -83,11 +83,18 @@ def change(judgement: Judgement) -> str:
     return f"{judgement.estimate:+.1%} (between {judgement.lower:+.1%} and {judgement.upper:+.1%})"
 
 
+def names(found: Comparison) -> tuple[str, str]:
+    """Return what the old and the new bundle are called; files of one name are told apart."""
+    old, new = found.a.bundle.name, found.b.bundle.name
+    return (f"the old {old}", f"the new {new}") if old == new else (old, new)
+
+
 def comparison_text(found: Comparison) -> str:
     """Return a comparison for the terminal; its first word is the verdict."""
     pairs = next(iter(found.metrics.values())).n
     how = f"{pairs} interleaved pairs" if found.how == "interleaved" else f"{pairs} rounds against stored ones"
-    lines = [f"{found.verdict}: {found.b.bundle.name} against {found.a.bundle.name}, {how} of fresh processes"]
+    old, new = names(found)
+    lines = [f"{found.verdict}: {new} against {old}, {how} of fresh processes"]
     for name, judgement in found.metrics.items():
         before, after = (r.summary[f"{name}_ms"]["p50"] for r in (found.a, found.b))
         lines.append(f"{KINDS[f'{name}_ms']}: {before:.3f} → {after:.3f} ms, {change(judgement)}")
@@ -154,7 +161,7 @@ def comparison_markdown(found: Comparison) -> str:
     lines = comparison_text(found).splitlines()[1 + len(found.metrics) :]
     return "\n".join(
         [
-            f"### {sign} {found.verdict}: {_cell(found.b.bundle.name)} against {_cell(found.a.bundle.name)}",
+            f"### {sign} {found.verdict}: {_cell(names(found)[1])} against {_cell(names(found)[0])}",
             "",
             *_table(["", _cell(found.a.bundle.name), _cell(found.b.bundle.name), "change"], rows),
             "",
