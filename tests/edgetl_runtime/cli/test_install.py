@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,3 +99,12 @@ def test_a_permit_that_is_no_json_is_refused(station, tmp_path):
     (tmp_path / "permit.json").write_text("{")
     code, found = station("install", "1.edgetl", "--permit", "permit.json")
     assert (code, found["error"]["type"]) == (2, "UsageError")
+
+
+@pytest.mark.parametrize("command", [("install", "1.edgetl"), ("trust", "add", "line.pub")])
+def test_without_cryptography_the_error_names_the_extra(command, station, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    code, found = station(*command)
+    assert (code, found["error"]["try"]) == (1, 'pip install "edgetl-runtime[install]"')
