@@ -162,6 +162,7 @@ class _Process:
 
     def _correlated(self, innovations: NDArray[np.float64]) -> NDArray[np.float64]:
         count = len(innovations)
-        values = np.convolve(innovations, _HALVES)[:count] + self.last * 0.5 ** np.arange(1, count + 1)
+        inherited = self.last * 0.5 ** np.arange(1, count + 1)
+        values: NDArray[np.float64] = np.convolve(innovations, _HALVES)[:count] + inherited
         self.last = float(values[-1])
         return values
