@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from edgetl.deploy.contract import Contract
 
+ALLOW_DISTURBED = "take the fastest although, on a disturbed machine, it is not clear to within 3 %% which one that is"
 PER_CLASS = {"max_escapes_of": "max_escapes", "max_overkill_of": "max_overkill"}
 
 

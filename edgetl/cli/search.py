@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.contract_options import add_contract_options, read_contract
+from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, read_contract
 from edgetl.cli.defects import settle_defects
 from edgetl.cli.finetune import add_training_options, given_config, option_adder
 from edgetl.files import clear, contents, reading, taken
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option = option_adder(parser.add_argument_group("where it will run"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
     option("--threads", type=numbers, metavar="N,…", help="default one, and all that the target may use")
+    option("--allow-disturbed", action="store_true", help=ALLOW_DISTURBED)
     add_grid_options(parser)
     add_training_options(parser)
     add_contract_options(parser)
@@ -91,17 +92,24 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         if not args.resume:
             clear(args.out)
         state = SearchState(args.out / STATE, job.asked(), resume=args.resume)
-        return search(args.out, job, state, progress, allow_unproven=getattr(args, "allow_unproven", False))
+        allowed = {name: getattr(args, name, False) for name in ("allow_unproven", "allow_disturbed")}
+        return search(args.out, job, state, progress, **allowed)
 
 
 def search(
-    out: Path, job: SearchJob, state: SearchState, progress: Progress, *, allow_unproven: bool
+    out: Path,
+    job: SearchJob,
+    state: SearchState,
+    progress: Progress,
+    *,
+    allow_unproven: bool,
+    allow_disturbed: bool,
 ) -> dict[str, Any]:
     """Run a search, however far it had come, and write its report.
 
     Raises:
         UnmetContractError: No candidate keeps the contract; report and table show all that were tried.
-        UnfitError: A term of the chosen candidate is unproven, and that was not allowed.
+        UnfitError: A term of the chosen candidate is unproven, or the choice is not decided, and that was not allowed.
     """
     from edgetl.deploy.contract import UnmetContractError
     from edgetl.deploy.terms import measured_terms, refuse_unproven, require_proof
@@ -120,8 +128,9 @@ def search(
         "target": job.profile.name,
         "chosen": found.chosen["id"] if found.chosen else None,
         "why": found.why,
+        "notes": [note.to_mapping() for note in found.notes],
         "unproven": found.chosen["unproven"] if found.chosen else [],
-        "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p99_ms"] or 0.0) if p["on_front"]],
+        "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p50_ms"] or 0.0) if p["on_front"]],
         "points": found.points,
         "networks": found.networks,
         "contract": to_mapping(job.contract),
@@ -138,6 +147,11 @@ def search(
         what, got = f"a candidate for {job.profile.name}", "; ".join(filter(None, (misses, gone)))
         fix = f"relax what is named, or widen the grid; {out / 'report.html'} shows all"
         raise UnmetContractError(what, "inside the contract on validation", got, fix=fix, candidates=found.points)
+    if found.choice is not None and found.choice.rivals and not allow_disturbed:
+        progress.note("\n".join(["", *table(result), ""]))
+        state.timed = None  # to be timed again by --resume
+        state.save()
+        found.choice.require_decided()
     if not allow_unproven:
         refuse_unproven(found.chosen["unproven"])
     return result
@@ -267,8 +281,10 @@ def chosen_by_search(
         _check_free(out, replace=True)
         clear(out)
     state = SearchState(out / STATE, job.asked(), resume=resume)
-    result = search(out, job, state, progress, allow_unproven=config.allow_unproven)
-    progress.note("\n".join(["", *table(result), "", f"chosen: {result['chosen']}, {result['why']}", ""]))
+    allowed = {"allow_unproven": config.allow_unproven, "allow_disturbed": config.allow_disturbed}
+    result = search(out, job, state, progress, **allowed)
+    said = [f"chosen: {result['chosen']}, {result['why']}", *(note["text"] for note in result["notes"])]
+    progress.note("\n".join(["", *table(result), "", *said, ""]))
     point = next(p for p in result["points"] if p["chosen"])
     shipped = next(n["run"] for n in result["networks"] if n["name"] == point["network"])
     chosen = {"backend": point["backend"], "precision": point["precision"], "threads": point["threads"]}
@@ -294,9 +310,10 @@ def show(result: Mapping[str, Any]) -> str:
     """Return the points, what was rejected early, and the choice."""
     lines = table(result)
     n = result["points"][0]["n"] if result["points"] else 0
-    lines += ["", f"* on the front of accuracy (validation, n = {n}) against p99"]
+    lines += ["", f"* on the front of accuracy (validation, n = {n}) against p50"]
     lines += [f"not fine-tuned: {n['name']}, {n['why']}" for n in result["networks"] if n["why"]]
-    lines += [f"chosen: {result['chosen']}, {result['why']}", f"report: {result['report']}"]
+    lines += [f"chosen: {result['chosen']}, {result['why']}", *(note["text"] for note in result["notes"])]
+    lines += [f"report: {result['report']}"]
     lines += [f"ship it, with one look at test: {result['deploy']}"] if result["deploy"] else []
     lines += [f"UNPROVEN: {'; '.join(result['unproven'])}"] if result["unproven"] else []
     return "\n".join(lines)
