@@ -283,8 +283,7 @@ def chosen_by_search(
     state = SearchState(out / STATE, job.asked(), resume=resume)
     allowed = {"allow_unproven": config.allow_unproven, "allow_disturbed": config.allow_disturbed}
     result = search(out, job, state, progress, **allowed)
-    said = [f"chosen: {result['chosen']}, {result['why']}", *(note["text"] for note in result["notes"])]
-    progress.note("\n".join(["", *table(result), "", *said, ""]))
+    progress.note("\n".join(["", *table(result), "", *_choice_lines(result), ""]))
     point = next(p for p in result["points"] if p["chosen"])
     shipped = next(n["run"] for n in result["networks"] if n["name"] == point["network"])
     chosen = {"backend": point["backend"], "precision": point["precision"], "threads": point["threads"]}
@@ -306,13 +305,17 @@ def table(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _choice_lines(result: Mapping[str, Any]) -> list[str]:
+    return [f"chosen: {result['chosen']}, {result['why']}", *(note["text"] for note in result["notes"])]
+
+
 def show(result: Mapping[str, Any]) -> str:
     """Return the points, what was rejected early, and the choice."""
     lines = table(result)
     n = result["points"][0]["n"] if result["points"] else 0
     lines += ["", f"* on the front of accuracy (validation, n = {n}) against p50"]
     lines += [f"not fine-tuned: {n['name']}, {n['why']}" for n in result["networks"] if n["why"]]
-    lines += [f"chosen: {result['chosen']}, {result['why']}", *(note["text"] for note in result["notes"])]
+    lines += _choice_lines(result)
     lines += [f"report: {result['report']}"]
     lines += [f"ship it, with one look at test: {result['deploy']}"] if result["deploy"] else []
     lines += [f"UNPROVEN: {'; '.join(result['unproven'])}"] if result["unproven"] else []

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgetl.deploy.candidates import Candidate
-    from edgetl.deploy.latency import Machine
 
 PARTS = {"good": 24, "hole": 22}
 SIZE_PX = 64
@@ -107,14 +106,13 @@ class ProgrammedMachine:
         self.now_ns = 0
         self.turns: list[str] = []
 
-    def machine(self) -> Machine:
-        """Return what timing asks of a machine."""
-        from edgetl.deploy.latency import Machine
-
-        def foreign_s() -> float:
-            return self.foreign_cores * self.now_ns / 1e9
-
-        return Machine(open=self._open, clock_ns=lambda: self.now_ns, foreign_s=foreign_s)
+    def machine(self) -> types.SimpleNamespace:
+        """Return what timing asks of a machine, as `edgetl.deploy.latency.Machine` does."""
+        return types.SimpleNamespace(
+            open=self._open,
+            clock_ns=lambda: self.now_ns,
+            foreign_s=lambda: self.foreign_cores * self.now_ns / 1e9,
+        )
 
     def _open(self, candidate: Candidate) -> Any:
         def infer(_: object) -> np.ndarray:
