@@ -91,7 +91,7 @@ bench-bundles: install ## the two bundles that the benchmarks measure, from RUN
 	@test -f $(BENCH)/onnxruntime.edgetl || $(BIN)/edgetl deploy "$(RUN)" --target ipc-onnxruntime --precision int8 \
 	  --line benchmark --out $(BENCH)/onnxruntime.edgetl
 
-bench-error-rates: install ## how often a comparison is wrong, on a station made of a clock; 6 minutes
+bench-error-rates: install ## how often a comparison is wrong, on a station made of a clock; 2 minutes
 	$(BIN)/python benchmarks/error_rates.py
 
 bench-gate: bench-bundles ## 20 comparisons of a bundle with itself, 10 with itself slowed; 10 minutes

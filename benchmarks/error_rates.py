@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import collections
-import gc
+import functools
 import json
+import multiprocessing
+import os
 import sys
 import time
 from typing import Any
@@ -13,13 +15,15 @@ from typing import Any
 from conditions import conditions, write_record
 
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.fake import NOISY, QUIET, FakeStation, Noise
+from edgetl_runtime.bench.fake import NOISY, QUIET, REMEMBERING, FakeStation
 from edgetl_runtime.schema import to_mapping
 
 BASE_MS = 5.0
-STATIONS = {"quiet": QUIET, "noisy": NOISY}
+STATIONS = {"quiet": QUIET, "noisy": NOISY, "remembering": REMEMBERING}
 # slow-down of B → share that must be found; false alarms are counted on the first
 GOALS = {0.0: None, 0.03: 0.75, 0.05: 0.95, 0.10: 0.99}
+# where neighbouring pairs resemble each other, to be inconclusive is an honest answer: nothing must be found
+FOUND_ON = ("quiet", "noisy")
 MAX_FALSE_ALARMS = 1
 FIRST_SEED = 20_000  # of stations on which no number of the design was chosen
 
@@ -29,13 +33,14 @@ def main() -> int:
     parser.add_argument("--same", type=int, default=500, help="comparisons of a bundle with itself, per station")
     parser.add_argument("--slower", type=int, default=200, help="comparisons per station and slow-down")
     args = parser.parse_args()
-    gc.freeze()  # the measuring loop collects garbage before every round; ours is none
     begin = time.monotonic()
-    cells = [
-        cell(name, noise, slower, args.slower if slower else args.same)
-        for name, noise in STATIONS.items()
-        for slower in GOALS
-    ]
+    with multiprocessing.Pool(os.cpu_count()) as pool:
+        cells = [
+            cell(name, slower, pool.map(functools.partial(one, name, slower), seeds(args, slower)))
+            for name in STATIONS
+            for slower in GOALS
+            if slower in (0.0, max(GOALS)) or name in FOUND_ON
+        ]
     record = {
         "schema": "edgetl.bench.error_rates/1",
         "what": "verdicts on a programmable fake station; nothing here is a latency",
@@ -52,25 +57,31 @@ def main() -> int:
     return 0 if record["met"] else 1
 
 
-def cell(station: str, noise: Noise, slower: float, trials: int) -> dict[str, Any]:
+def seeds(args: argparse.Namespace, slower: float) -> range:
+    """Return the seeds of the stations of one cell."""
+    return range(FIRST_SEED, FIRST_SEED + (args.slower if slower else args.same))
+
+
+def one(station: str, slower: float, seed: int) -> tuple[str, int]:
+    """Return verdict and pairs of one comparison."""
+    fake = FakeStation({"A": BASE_MS, "B": BASE_MS * (1 + slower)}, noise=STATIONS[station], seed=seed)
+    outcome = compare_rounds(fake.pair, seed=seed)
+    return outcome.verdict, len(outcome.differences["decision"])
+
+
+def cell(station: str, slower: float, outcomes: list[tuple[str, int]]) -> dict[str, Any]:
     """Count the verdicts of one slow-down on one station."""
-    verdicts: collections.Counter[str] = collections.Counter()
-    pairs = 0
-    for seed in range(FIRST_SEED, FIRST_SEED + trials):
-        fake = FakeStation({"A": BASE_MS, "B": BASE_MS * (1 + slower)}, noise=noise, seed=seed)
-        outcome = compare_rounds(fake.pair, seed=seed)
-        verdicts[outcome.verdict] += 1
-        pairs += len(outcome.differences["decision"])
-    found = verdicts["REGRESSED"] / trials
-    goal = GOALS[slower]
+    verdicts = collections.Counter(verdict for verdict, _ in outcomes)
+    trials, found, goal = len(outcomes), verdicts["REGRESSED"] / len(outcomes), GOALS[slower]
+    must_find = goal is not None and station in FOUND_ON
     return {
         "station": station,
         "slower": slower,
         "trials": trials,
         "verdicts": dict(verdicts),
         "found": found,
-        "mean_pairs": pairs / trials,
-        "met": verdicts["REGRESSED"] <= MAX_FALSE_ALARMS if goal is None else found >= goal,
+        "mean_pairs": sum(pairs for _, pairs in outcomes) / trials,
+        "met": found >= goal if must_find else slower > 0 or verdicts["REGRESSED"] <= MAX_FALSE_ALARMS,
     }
 
 

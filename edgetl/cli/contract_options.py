@@ -17,6 +17,7 @@ EXAMPLE = (
     "TOML file with a [contract] table; keys are the options' names, p99_ms = 8 or max_escapes_of = { crack = 0 }; "
     "options win"
 )
+ALLOW_DISTURBED = "take the fastest although, on a disturbed machine, it is not clear to within 3 %% which one that is"
 PER_CLASS = {"max_escapes_of": "max_escapes", "max_overkill_of": "max_overkill"}
 
 

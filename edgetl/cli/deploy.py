@@ -7,7 +7,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.contract_options import add_contract_options, read_contract
+from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, read_contract
 from edgetl.cli.deliver import add_delivery_options, check_delivery, delivery_lines, hand_over
 from edgetl.cli.finetune import answer_lines, option_adder
 from edgetl.cli.search import add_grid_options, chosen_by_search
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where INT8 misses the contract, train it at last to bear rounding, the float model its teacher: minutes",
     )
+    option("--allow-disturbed", action="store_true", help=ALLOW_DISTURBED)
     option("--line", help="product line of the bundle; default the run's name")
     option(
         "--embed-engine",
@@ -74,6 +75,7 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
     from edgetl import profiles
     from edgetl.config import resolve
     from edgetl.deploy.contract import UnmetContractError
+    from edgetl.deploy.notes import joined
     from edgetl.deploy.pipeline import Deploying
     from edgetl.deploy.request import DeployConfig
     from edgetl.deploy.terms import unproven
@@ -107,7 +109,8 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
         "candidates": [c.to_mapping() | {"made_by": c.evidence} for c in done.candidates],
         "float": done.reference,
         "contract": to_mapping(contract),
-        "note": done.note,
+        "note": joined(done.notes),
+        "notes": [note.to_mapping() for note in done.notes],
         "memory_mb": done.memory_mb,
         "terms": [term.to_mapping() for term in done.terms],
         "unproven": [term.clause for term in unproven(done.terms)],
@@ -191,9 +194,9 @@ def show(result: Mapping[str, Any]) -> str:
     t = result["confirmed"]
     lines = [*answer_lines(result["answer"]), t["statement"], t["overkill_statement"], ""]
     lines += table(result["candidates"], chosen=result["chosen"])
+    lines += ["", f"validation n = {result['candidates'][0]['n']}"]
+    lines += [note["text"] for note in result["notes"]]
     lines += [
-        "",
-        f"validation n = {result['candidates'][0]['n']}; {result['note']}",
         f"confirmed on test (n = {t['n']}): right verdicts {t['verdict_accuracy']:.4f}, "
         f"right classes {t['accuracy']:.4f} (float {t['float_accuracy']:.4f}), "
         f"escapes {t['escapes']}, overkill {t['overkill']}, flips {t['flips']}",

@@ -73,8 +73,17 @@ def _command(module: Any, arguments: Sequence[str]) -> Mapping[str, Any]:  # noq
 
 
 def _deploy(out: Path, target: str) -> Mapping[str, Any]:
-    """Deploy with the first rung of INT8 alone, for time's sake."""
-    options = ["--target", target, "--out", str(out / f"{target}.edgetl"), "--line", "quickstart", "--force"]
+    """Deploy with the first rung of INT8 alone, for time's sake, and whatever else the machine does meanwhile."""
+    options = [
+        "--allow-disturbed",
+        "--target",
+        target,
+        "--out",
+        str(out / f"{target}.edgetl"),
+        "--line",
+        "quickstart",
+        "--force",
+    ]
     return _command(deploy, [str(out / "run"), *options, "--rungs", "1"])
 
 

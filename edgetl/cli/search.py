@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.contract_options import add_contract_options, read_contract
+from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, read_contract
 from edgetl.cli.defects import settle_defects
 from edgetl.cli.finetune import HINTS as HINTS
 from edgetl.cli.finetune import add_training_options, given_config, option_adder
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option = option_adder(parser.add_argument_group("where it will run"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
     option("--threads", type=numbers, metavar="N,…", help="default one, and all that the target may use")
+    option("--allow-disturbed", action="store_true", help=ALLOW_DISTURBED)
     add_grid_options(parser)
     add_training_options(parser)
     add_contract_options(parser)
@@ -92,17 +93,24 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         if not args.resume:
             clear(args.out)
         state = SearchState(args.out / STATE, job.asked(), resume=args.resume)
-        return search(args.out, job, state, progress, allow_unproven=getattr(args, "allow_unproven", False))
+        allowed = {name: getattr(args, name, False) for name in ("allow_unproven", "allow_disturbed")}
+        return search(args.out, job, state, progress, **allowed)
 
 
 def search(
-    out: Path, job: SearchJob, state: SearchState, progress: Progress, *, allow_unproven: bool
+    out: Path,
+    job: SearchJob,
+    state: SearchState,
+    progress: Progress,
+    *,
+    allow_unproven: bool,
+    allow_disturbed: bool,
 ) -> dict[str, Any]:
     """Run a search, however far it had come, and write its report.
 
     Raises:
         UnmetContractError: No candidate keeps the contract; report and table show all that were tried.
-        UnfitError: A term of the chosen candidate is unproven, and that was not allowed.
+        UnfitError: A term of the chosen candidate is unproven, or the choice is not decided, and that was not allowed.
     """
     from edgetl.deploy.contract import UnmetContractError
     from edgetl.deploy.terms import measured_terms, refuse_unproven, require_proof
@@ -121,8 +129,9 @@ def search(
         "target": job.profile.name,
         "chosen": found.chosen["id"] if found.chosen else None,
         "why": found.why,
+        "notes": [note.to_mapping() for note in found.notes],
         "unproven": found.chosen["unproven"] if found.chosen else [],
-        "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p99_ms"] or 0.0) if p["on_front"]],
+        "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p50_ms"] or 0.0) if p["on_front"]],
         "points": found.points,
         "networks": found.networks,
         "contract": to_mapping(job.contract),
@@ -139,6 +148,11 @@ def search(
         what, got = f"a candidate for {job.profile.name}", "; ".join(filter(None, (misses, gone)))
         fix = f"relax what is named, or widen the grid; {out / 'report.html'} shows all"
         raise UnmetContractError(what, "inside the contract on validation", got, fix=fix, candidates=found.points)
+    if found.choice is not None and found.choice.rivals and not allow_disturbed:
+        progress.note("\n".join(["", *table(result), ""]))
+        state.timed = None  # to be timed again by --resume
+        state.save()
+        found.choice.require_decided()
     if not allow_unproven:
         refuse_unproven(found.chosen["unproven"])
     return result
@@ -242,13 +256,7 @@ def chosen_by_search(
 
     folder = RunFolder(args.run_folder)
     run = folder.read()
-    grid = dataclasses.replace(read_grid(args, without=("target", "threads")), target=config.target)
-    grid = dataclasses.replace(
-        grid,
-        precisions=(config.precision,) if config.precision else grid.precisions,
-        backends=(config.backend,) if config.backend else grid.backends,
-        threads=(config.threads,) if config.threads else grid.threads,
-    )
+    grid = _grid_of(args, config)
     progress.note(run.in_words)
     training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
     # further networks mean what this one means, and are trained and judged on the same images
@@ -269,13 +277,27 @@ def chosen_by_search(
         _check_free(out, replace=True)
         clear(out)
     state = SearchState(out / STATE, job.asked(), resume=resume)
-    result = search(out, job, state, progress, allow_unproven=config.allow_unproven)
-    progress.note("\n".join(["", *table(result), "", f"chosen: {result['chosen']}, {result['why']}", ""]))
+    allowed = {"allow_unproven": config.allow_unproven, "allow_disturbed": config.allow_disturbed}
+    result = search(out, job, state, progress, **allowed)
+    progress.note("\n".join(["", *table(result), "", *_choice_lines(result), ""]))
     point = next(p for p in result["points"] if p["chosen"])
     shipped = next(n["run"] for n in result["networks"] if n["name"] == point["network"])
     chosen = {"backend": point["backend"], "precision": point["precision"], "threads": point["threads"]}
     chosen["line"] = config.line or folder.path.resolve().name  # the product's, whichever network was found for it
     return RunFolder(Path(shipped)), dataclasses.replace(config, **chosen)
+
+
+def _grid_of(args: argparse.Namespace, config: DeployConfig) -> SearchConfig:
+    """Return the grid of a deployment's options, which narrow it where they name one of something."""
+    import dataclasses
+
+    grid = dataclasses.replace(read_grid(args, without=("target", "threads")), target=config.target)
+    return dataclasses.replace(
+        grid,
+        precisions=(config.precision,) if config.precision else grid.precisions,
+        backends=(config.backend,) if config.backend else grid.backends,
+        threads=(config.threads,) if config.threads else grid.threads,
+    )
 
 
 def table(result: Mapping[str, Any]) -> list[str]:
@@ -292,13 +314,18 @@ def table(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _choice_lines(result: Mapping[str, Any]) -> list[str]:
+    return [f"chosen: {result['chosen']}, {result['why']}", *(note["text"] for note in result["notes"])]
+
+
 def show(result: Mapping[str, Any]) -> str:
     """Return the points, what was rejected early, and the choice."""
     lines = table(result)
     n = result["points"][0]["n"] if result["points"] else 0
-    lines += ["", f"* on the front of accuracy (validation, n = {n}) against p99"]
+    lines += ["", f"* on the front of accuracy (validation, n = {n}) against p50"]
     lines += [f"not fine-tuned: {n['name']}, {n['why']}" for n in result["networks"] if n["why"]]
-    lines += [f"chosen: {result['chosen']}, {result['why']}", f"report: {result['report']}"]
+    lines += _choice_lines(result)
+    lines += [f"report: {result['report']}"]
     lines += [f"ship it, with one look at test: {result['deploy']}"] if result["deploy"] else []
     lines += [f"UNPROVEN: {'; '.join(result['unproven'])}"] if result["unproven"] else []
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -240,10 +241,10 @@ def _made_before(path: Path, record: Path) -> tuple[bytes, dict[str, Any]] | Non
     return (model, evidence) if whole else None
 
 
-def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Order the accepted candidates, best first: by measured p99, else in the order given (the profile's)."""
+def by_speed(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Order the accepted candidates for people: by measured p50, else in the order given (the profile's)."""
     accepted = [c for c in candidates if c.accepted]
-    return sorted(accepted, key=lambda c: _p99(c) if c.latency else float("inf"))
+    return sorted(accepted, key=lambda c: c.latency["decision_ms"]["p50"] if c.latency else math.inf)
 
 
 def refused_on_test(tried: Sequence[Candidate], refused: Candidate, broken: Sequence[str]) -> list[Candidate]:
@@ -258,9 +259,3 @@ def one_per_model(candidates: list[Candidate]) -> list[Candidate]:
     for c in candidates:
         first.setdefault((c.backend, c.precision), c)
     return list(first.values())
-
-
-def _p99(candidate: Candidate) -> float:
-    measured = candidate.latency or {}
-    figure = measured["decision_ms"]
-    return float(figure["p99"] if figure["p99"] is not None else figure["max"])

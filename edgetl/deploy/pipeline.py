@@ -21,13 +21,13 @@ from edgetl.deploy.confirming import Look
 from edgetl.deploy.contract import Contract, UnmetContractError, too_large
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
-from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.ledger import ledger_path, next_sequence
-from edgetl.deploy.memory import memory_images, memory_mb
+from edgetl.deploy.measuring import Measuring, unmeasured_terms
+from edgetl.deploy.notes import Note, Reason, of_measuring
 from edgetl.deploy.plan import narrowed, plan
 from edgetl.deploy.request import DeployConfig, Deployment
 from edgetl.deploy.retraining import retrained
-from edgetl.deploy.terms import Term, measured_terms, require_proof, untested_terms
+from edgetl.deploy.terms import require_proof, untested_terms
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
 from edgetl_runtime.errors import ContractError
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from edgetl.profiles import DeviceProfile
     from edgetl.progress import Progress
     from edgetl.run import Run, RunFolder
-
-TIMING_IMAGES = 32
-BUSY_SHARE = 0.05  # of the cores; more than this by others disturbs a p99
 
 
 class Deploying:
@@ -73,7 +70,7 @@ class Deploying:
         planned = plan(profile, cores=facts().cores, precision=config.precision)
         self.planned = narrowed(planned, backend=config.backend, threads=config.threads, rungs=config.rungs)
         self.untested = untested_terms(contract, run.data["counts"], run.defect_classes)
-        self.refused = ""
+        self.notes: list[Note] = []
 
     def deploy(self, out: Path, *, replace: bool) -> Deployment:
         """Write the bundle.
@@ -85,22 +82,25 @@ class Deploying:
         ledger_path(self._line)  # a wrong option is said before minutes of work
         if self.config.embed_engine:
             check_embedding(self.profile)
-        known = () if self.profile.measured_here else self._terms(None)
+        known = () if self.profile.measured_here else unmeasured_terms(self.contract, self.profile)
         require_proof((*self.untested, *known), allowed=self.config.allow_unproven)  # before minutes of work
         golden = folder_images(Path(self.config.golden)) if self.config.golden else None
-        tried = self._measure(self.judge_all())
+        tried = self.judge_all()
+        val = self.samples["val"]
+        self.measuring = Measuring(self.run, self.profile, self.config, self.contract, val, self.progress)
+        tried = self.measuring.measure(tried)
         few = len(self.samples["val"]) < COUNT
         pool = [s for name in ("val", "train", "test") for s in self.samples[name]] if few else self.samples["val"]
         self.golden_paths = golden or [s.path for s in spread(pool, COUNT)]
         chosen, confirmed, tried = self._confirmed(tried)
-        note = self._note(chosen, tried)
+        notes = tuple(self.notes + self._further_notes(chosen, tried))
         memory_mb = self._write(out, chosen, self._float_variant(tried, chosen), tried, confirmed, replace=replace)
         return Deployment(
             chosen=chosen.id,
             confirmed=confirmed,
-            candidates=(*room.rank(tried), *(c for c in tried if not c.accepted)),
+            candidates=(*room.by_speed(tried), *(c for c in tried if not c.accepted)),
             reference=self.reference.val,
-            note=note,
+            notes=notes,
             memory_mb=memory_mb,
             terms=(*chosen.terms, *self.untested),
             parity=self.exported.parity,
@@ -177,33 +177,17 @@ class Deploying:
             )
             return compiled(climber.climb(planned), self.profile, self.progress.note)
 
-    def _measure(self, tried: list[Candidate]) -> list[Candidate]:
-        """Time what is accurate and small enough, if the target is this machine; then hold it against the contract."""
-        accurate = [c for c in tried if c.accepted]
-        if not self.profile.measured_here or not accurate:
-            return [c.held_to(self._terms(None)) for c in room.one_per_model(tried)]
-        encoded = [s.path.read_bytes() for s in spread(self.samples["val"], TIMING_IMAGES)]
-        with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
-            measured = measure_candidates(self.run, accurate, encoded, advance)
-        judged = [c.held_to(self._terms(c)) for c in measured]
-        return judged + room.one_per_model([c for c in tried if not c.accepted])
+    def _fastest(self, field: list[Candidate], *, decided: bool) -> Candidate:
+        best, note = self.measuring.fastest(field, decided=decided)
+        self.notes += [note] if note else []
+        return best
 
-    def _terms(self, timed: Candidate | None) -> tuple[Term, ...]:
-        """Hold a candidate that was timed on the target against latency and memory; None where nothing was."""
-        needed_mb = None
-        if timed is not None and self.contract.max_memory_mb is not None:
-            needed_mb = memory_mb(timed, self.run.preprocess, memory_images(self.samples["val"]))
-        return measured_terms(
-            self.contract,
-            latency=timed.latency if timed else None,
-            memory_mb=needed_mb,
-            target=self.profile.name,
-        )
-
-    def _choose(self, ranked: list[Candidate], tried: list[Candidate]) -> Candidate:
-        wanted = [c for c in ranked if self.config.precision in (None, c.precision)]
+    def _choose(self, tried: list[Candidate]) -> Candidate:
+        wanted = [c for c in tried if c.accepted and self.config.precision in (None, c.precision)]
         if wanted:  # what is proven goes before what is faster
-            best = min(wanted, key=lambda c: len(c.unproven))
+            least = min(len(c.unproven) for c in wanted)
+            field = [c for c in wanted if len(c.unproven) == least]
+            best = self._fastest(field, decided=not self.config.allow_disturbed)
             require_proof(best.terms, allowed=self.config.allow_unproven)
             return best
         misses = (
@@ -223,19 +207,22 @@ class Deploying:
         Returns:
             What ships, its figures on test, and the candidates with what test said of them.
         """
-        chosen = self._choose(room.rank(tried), tried)
+        chosen = self._choose(tried)
         test = self._split("test")
         with self.progress.stage("confirm on test"):
             look = Look(self.run, self.contract, self.exported.model, test)
             confirmed, broken = look.confirm(chosen)
             self.folder.count_look()
-            proven = [c for c in room.rank(tried) if self.config.allow_unproven or not c.unproven]
+            proven = [c for c in tried if c.accepted and (self.config.allow_unproven or not c.unproven)]
             floats = [c for c in proven if c.precision == "f32"]
             if broken and floats and chosen.precision != "f32" and self.config.precision is None:
-                instead, missed = look.confirm(floats[0])
+                refused = f"{chosen.id} misses the contract on test ({', '.join(broken)})"
+                text = f"{refused}: the float model ships; test is not tried twice"
+                self.notes = [Note(reason=Reason.TEST_REFUSED, text=text)]
+                other = self._fastest(floats, decided=False)  # test was looked at: too late to refuse for a tie
+                instead, missed = look.confirm(other)
                 if not missed:
-                    self.refused = f"{chosen.id} misses the contract on test ({', '.join(broken)})"
-                    return floats[0], instead, room.refused_on_test(tried, chosen, broken)
+                    return other, instead, room.refused_on_test(tried, chosen, broken)
         if broken:
             raise UnmetContractError(
                 f"the chosen candidate {chosen.id}",
@@ -247,24 +234,24 @@ class Deploying:
             )
         return chosen, confirmed, tried
 
-    def _note(self, chosen: Candidate, tried: list[Candidate]) -> str:
-        if self.refused:
-            return f"{self.refused}: the float model ships; test is not tried twice"
+    def _further_notes(self, chosen: Candidate, tried: list[Candidate]) -> list[Note]:
+        """Say what else a person must know: why no INT8 ships, and what is known of the latencies."""
+        found = []
         int8 = [c for c in tried if c.precision == "int8"]
-        if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8):
+        if chosen.precision != "int8" and int8 and not any(c.accepted for c in int8) and not self._refused_on_test:
             effort = f" within --rungs {self.config.rungs}" if self.config.rungs else ""
-            return f"no INT8 candidate keeps the contract{effort} ({'; '.join(int8[0].why)}): a float variant ships"
+            text = f"no INT8 candidate keeps the contract{effort} ({'; '.join(int8[0].why)}): a float variant ships"
+            found.append(Note(reason=Reason.NO_INT8, text=text))
         if not self.profile.measured_here:
             said = f"; {chosen.id} {words}" if (words := compiler_note(chosen)) else ""
             ranked = "not measured on hardware; ranked by the profile's order"
-            return f"latency on {self.profile.name}: {ranked}{said}"
-        others = (chosen.latency or {}).get("other_work_cores", 0.0)
-        if others > BUSY_SHARE * facts().cores:
-            return (
-                f"chosen by measured p99, but other work kept {others:.1f} cores busy meanwhile: "
-                "latencies and choice are disturbed; deploy again on a quiet machine"
-            )
-        return "chosen by measured p99 on this machine"
+            text = f"latency on {self.profile.name}: {ranked}{said}"
+            found.append(Note(reason=Reason.NOT_MEASURED, text=text))
+        return found + of_measuring({c.id: c.latency for c in tried if c.latency}, cores=facts().cores)
+
+    @property
+    def _refused_on_test(self) -> bool:
+        return any(note.reason is Reason.TEST_REFUSED for note in self.notes)
 
     def _float_variant(self, tried: list[Candidate], chosen: Candidate) -> list[Candidate]:
         """The float model beside the chosen one: a fallback, and what flips are counted against."""

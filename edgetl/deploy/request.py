@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 from edgetl.deploy.candidates import Candidate
+from edgetl.deploy.notes import Note
 from edgetl.deploy.terms import Term
 
 
@@ -23,6 +24,7 @@ class DeployConfig:
         line: Product line of the bundle; None takes the name of the run's folder.
         golden: Folder of images for the golden vectors instead of validation images.
         embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
+        allow_disturbed: Take what was fastest where the measurement does not decide it to within 3 %.
         allow_unproven: Write the bundle although a term of the contract is neither kept nor missed.
     """
 
@@ -35,6 +37,7 @@ class DeployConfig:
     line: str | None = None
     golden: str | None = None
     embed_engine: bool = False
+    allow_disturbed: bool = False
     allow_unproven: bool = False
 
 
@@ -47,7 +50,7 @@ class Deployment:
         confirmed: Its figures on test.
         candidates: All that were tried, best first.
         reference: Metrics of the float model on validation.
-        note: What a person must know about the choice.
+        notes: What a person must know about the choice.
         memory_mb: Peak resident memory of the fresh process that decided; None where none could run a variant.
         terms: How each bound that only a measurement settles ended for what ships.
         parity: Report of the export.
@@ -57,7 +60,7 @@ class Deployment:
     confirmed: dict[str, Any]
     candidates: tuple[Candidate, ...]
     reference: dict[str, Any]
-    note: str
+    notes: tuple[Note, ...]
     memory_mb: float | None
     terms: tuple[Term, ...]
     parity: dict[str, Any]

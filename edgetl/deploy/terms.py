@@ -162,6 +162,14 @@ def missed(terms: Sequence[Term]) -> tuple[str, ...]:
     return tuple(term.clause for term in terms if term.standing is Standing.MISSED)
 
 
+def standing_of(terms: Sequence[Term]) -> Standing:
+    """Say how the contract ends for what was timed; unproven is what further turns could still prove."""
+    if missed(terms):
+        return Standing.MISSED
+    open_terms = any(term.name in ("p50_ms", "p99_ms") and term.value is not None for term in unproven(terms))
+    return Standing.UNPROVEN if open_terms else Standing.KEPT
+
+
 def require_proof(terms: Sequence[Term], *, allowed: bool) -> None:
     """Refuse to go on with unproven terms unless that was allowed.
 

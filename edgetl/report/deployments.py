@@ -98,7 +98,8 @@ class Deployment:
         chosen: The id of the candidate that ships.
         candidates: All that were tried, the chosen one first.
         confirmed: Metrics of the chosen candidate on test.
-        note: Why it was chosen.
+        note: Why it was chosen, and what else must be known of it.
+        reasons: What the notes are about, in the words that programs read.
         memory_mb: Peak resident memory of the fresh process that decided with it.
         size_mb: Of the bundle.
         p99_bound_ms: Of the contract, if it has one.
@@ -112,6 +113,7 @@ class Deployment:
     candidates: tuple[CandidateRow, ...]
     confirmed: Mapping[str, Any]
     note: str
+    reasons: frozenset[str]
     memory_mb: float | None
     size_mb: float | None
     p99_bound_ms: float | None = None
@@ -183,6 +185,7 @@ def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
         candidates=tuple(sorted(rows, key=lambda c: (not c.chosen, not c.accepted))),
         confirmed=dict(data["confirmed"]),
         note=str(data.get("note") or ""),
+        reasons=frozenset(str(note["reason"]) for note in data.get("notes") or ()),
         memory_mb=_number(data.get("memory_mb")),
         size_mb=None if size is None else size / 1e6,
         p99_bound_ms=_number((data.get("contract") or {}).get("p99_ms")),

@@ -1,4 +1,4 @@
-"""The picture of a choice: accuracy against p99, with the front and the bounds of the contract."""
+"""The picture of a choice: accuracy against p50, with the front and the bounds of the contract."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def colour_of(*, chosen: bool, accepted: bool) -> str:
 
 
 def pareto_picture(marks: Sequence[Mark], *, untimed: int = 0, p99_bound_ms: float | None = None) -> str:
-    """Plot accuracy against p99 and the front through the points that no other one beats.
+    """Plot accuracy against p50 and the front through the points that no other one beats.
 
     Args:
         marks: At least one.
@@ -68,8 +68,8 @@ def pareto_picture(marks: Sequence[Mark], *, untimed: int = 0, p99_bound_ms: flo
     """
     with plot_style():
         figure, axes = new_figure((10.4, 3.6))
-        front = [marks[i] for i in pareto_front([(m.p99_ms, m.accuracy) for m in marks])]
-        xs, ys = [m.p99_ms for m in front], [100 * m.accuracy for m in front]
+        front = [marks[i] for i in pareto_front([(m.p50_ms, m.accuracy) for m in marks])]
+        xs, ys = [m.p50_ms for m in front], [100 * m.accuracy for m in front]
         axes.step([*xs, max(m.p99_ms for m in marks) * 1.04], [*ys, ys[-1]], where="post", color=INK, linewidth=1,
                   alpha=0.5, label="front: nothing is both faster and more accurate")  # fmt: skip
         for mark in marks:
@@ -78,7 +78,7 @@ def pareto_picture(marks: Sequence[Mark], *, untimed: int = 0, p99_bound_ms: flo
         if p99_bound_ms is not None:
             axes.axvline(p99_bound_ms, color=DEFECT, linewidth=1.2, linestyle=(0, (4, 2)), label="p99 of the contract")
         note = f"; {untimed} not measured" if untimed else ""
-        axes.set(xlabel=f"p99 from encoded image to decision, ms (thin bar: from p50{note})")
+        axes.set(xlabel=f"p50 from encoded image to decision, ms (thin bar: to p99{note})")
         axes.set(ylabel="accuracy on validation, %")
         axes.set_xlim(left=0)
         axes.margins(x=0.12, y=0.35)
@@ -91,18 +91,18 @@ def _draw(axes: Axes, mark: Mark) -> None:
     accuracy = 100 * mark.accuracy
     axes.plot([mark.p50_ms, mark.p99_ms], [accuracy, accuracy], color=mark.colour, linewidth=1.4, alpha=0.5)
     face = mark.colour if mark.accepted else "white"
-    axes.plot([mark.p99_ms], [accuracy], "o", color=mark.colour, markersize=8, markerfacecolor=face)
+    axes.plot([mark.p50_ms], [accuracy], "o", color=mark.colour, markersize=8, markerfacecolor=face)
 
 
 def _label(axes: Axes, marks: Sequence[Mark]) -> None:
     """Name points above them, in the first row where the words meet no other words and no other point."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     at_pt = {
-        m: ((m.p99_ms - left) / (right - left) * AXES_PT[0], (100 * m.accuracy - low) / (high - low) * AXES_PT[1])
+        m: ((m.p50_ms - left) / (right - left) * AXES_PT[0], (100 * m.accuracy - low) / (high - low) * AXES_PT[1])
         for m in marks
     }
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at_pt.values()]
-    for mark in sorted(marks, key=lambda m: m.p99_ms):
+    for mark in sorted(marks, key=lambda m: m.p50_ms):
         words = plain(mark.label, 44) + (" (chosen)" if mark.chosen else "" if mark.accepted else " (rejected)")
         x, y = at_pt[mark]
         width = CHARACTER_PT * len(words)
@@ -112,7 +112,7 @@ def _label(axes: Axes, marks: Sequence[Mark]) -> None:
         taken.append(box)
         axes.annotate(
             words,
-            (mark.p99_ms, 100 * mark.accuracy),
+            (mark.p50_ms, 100 * mark.accuracy),
             fontsize=9,
             color=mark.colour,
             xytext=(0, UPS_PT[row]),
@@ -126,7 +126,7 @@ def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, fl
 
 
 def accuracy_latency(deployment: Deployment) -> str:
-    """Plot the candidates of a deployment: accuracy over p99 where it was measured, else accuracy alone."""
+    """Plot the candidates of a deployment: accuracy over p50 where it was measured, else accuracy alone."""
     timed = [c for c in deployment.candidates if c.p50_ms is not None]
     if not timed:
         with plot_style():

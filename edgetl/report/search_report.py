@@ -32,7 +32,7 @@ def write_search_report(out: Path, result: Mapping[str, Any]) -> Path:
 
 
 def _timed(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [p for p in result["points"] if p["p99_ms"] is not None]
+    return [p for p in result["points"] if p["p50_ms"] is not None]
 
 
 def _picture(result: Mapping[str, Any]) -> str:
@@ -42,7 +42,7 @@ def _picture(result: Mapping[str, Any]) -> str:
             label=p["id"],
             accuracy=p["accuracy"],
             p50_ms=p["p50_ms"],
-            p99_ms=p["p99_ms"],
+            p99_ms=p["p50_ms"] if p["p99_ms"] is None else p["p99_ms"],
             accepted=p["accepted"],
             chosen=p["chosen"],
         )

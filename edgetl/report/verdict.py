@@ -25,6 +25,11 @@ LOOKALIKE_SHARE = 0.05  # of test images with a near-duplicate elsewhere
 WEAK_RECALL = 0.5
 CHANCE_AUROC = 0.6
 MANY_LOOKS = 4
+# reasons of a deployment's notes → what to do
+CARE = {
+    "disturbed": "other work disturbed the latency measurement. Deploy again on a quiet machine.",
+    "undecided": "it was not clear which candidate is fastest. Deploy again on a quiet machine.",
+}
 NON_COMMERCIAL = re.compile(r"\bNC\b|non[- ]?commercial", re.IGNORECASE)
 
 
@@ -215,9 +220,9 @@ def _on_deployments(run: Run, deployments: Sequence[Deployment]) -> list[Point]:
         if not d.measured:
             text = f"{d.target}: latency was not measured on hardware. Measure there before release."
             points.append(Point(level="care", text=text))
-        elif "disturbed" in d.note:
-            text = f"{d.target}: other work disturbed the latency measurement. Deploy again on a quiet machine."
-            points.append(Point(level="care", text=text))
+        for reason, words in CARE.items():
+            if reason in d.reasons:
+                points.append(Point(level="care", text=f"{d.target}: {words}"))
         overkill, n_good = d.confirmed.get("overkill"), d.confirmed.get("n_good")
         if isinstance(overkill, int) and isinstance(n_good, int) and overkill > UNUSABLE_SHARE * n_good:
             text = f"{d.target}: {overkill} of {n_good} good test parts ({100 * overkill / n_good:.0f} %) are rejected."

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
-from edgetl.deploy.terms import measured_terms, missed, unproven
+from edgetl.deploy.choosing import Choice, Timed, choose
+from edgetl.deploy.notes import Reason
+from edgetl.deploy.terms import Standing, measured_terms, missed, standing_of, unproven
 from edgetl.metrics import pareto_front
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edgetl.deploy.contract import Contract
 
 Point = dict[str, Any]
+
+
+def best_accuracy(records: Iterable[Mapping[str, Any]]) -> float:
+    """Return the accuracy of the most accurate float network on validation, 0 to 1.
+
+    Args:
+        records: Of the networks, from the state of the search.
+    """
+    return max((r["float_accuracy"] for r in records if "float_accuracy" in r), default=0.0)
 
 
 def point_of(
@@ -49,20 +62,51 @@ def point_of(
     }
 
 
-def settle(points: Sequence[Point], contract: Contract, *, max_gap_pp: float, target: str) -> list[Point]:
-    """Say of every point whether it is accepted and on the front, and which one is chosen; best first.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The points of a search, judged.
 
-    The front is that of all timed points, accuracy against p99, those included that break a term: it shows what the
-    terms cost. Chosen is the fastest by p99 of those that keep everything, or, where nothing was timed, the first of
-    the most accurate network's.
+    Attributes:
+        points: Each with `accepted`, `on_front`, `chosen` and `why`, best first.
+        choice: How one was chosen of those that keep everything; None where none does, or nothing was timed.
+    """
+
+    points: list[Point]
+    choice: Choice | None = None
+
+
+def settle(points: Sequence[Point], contract: Contract, *, max_gap_pp: float, target: str) -> Settled:
+    """Say of every point whether it is accepted and on the front, and which one is chosen.
+
+    The front is that of all timed points, accuracy against p50, those included that break a term: it shows what the
+    terms cost. Chosen is the fastest of those that keep everything by the turns that they took beside each other, what
+    is proven before what is not; or, where nothing was timed, the first of the most accurate network's.
     """
     judged = [_judged(point, contract, max_gap_pp, target) for point in points]
-    timed = [point for point in judged if point["p99_ms"] is not None]
-    front = {timed[i]["id"] for i in pareto_front([(p["p99_ms"], p["accuracy"]) for p in timed])}
+    timed = [point for point in judged if point["latency"]]
+    front = {timed[i]["id"] for i in pareto_front([(_p50(p), p["accuracy"]) for p in timed])}
     accepted = [point for point in judged if point["accepted"]]
-    best = min(accepted, key=_rank, default=None)
-    ordered = sorted(judged, key=lambda p: (not p["accepted"], _rank(p)))
-    return [p | {"on_front": p["id"] in front, "chosen": p is best} for p in ordered]
+    field = [p for p in accepted if len(p["unproven"]) == min(len(other["unproven"]) for other in accepted)]
+    choice = choose([_timed(p) for p in field]) if field and all(p["latency"] for p in field) else None
+    best = field[choice.place] if choice else min(field, key=_order, default=None)
+    ordered = sorted(judged, key=lambda p: (p is not best, not p["accepted"], _order(p)))
+    return Settled(points=[p | {"on_front": p["id"] in front, "chosen": p is best} for p in ordered], choice=choice)
+
+
+def standing(point: Point, contract: Contract, *, max_gap_pp: float, target: str) -> Standing:
+    """Say whether a timed point may be chosen, and whether further turns could prove that."""
+    judged = _judged(point, contract, max_gap_pp, target)
+    terms = measured_terms(contract, latency=point["latency"], memory_mb=point["memory_mb"], target=target)
+    return standing_of(terms) if judged["accepted"] else Standing.MISSED
+
+
+def _timed(point: Point) -> Timed:
+    return Timed(
+        name=point["id"],
+        precision=point["precision"],
+        latency=point["latency"],
+        memory_mb=lambda: point["memory_mb"],
+    )
 
 
 def _judged(point: Point, contract: Contract, max_gap_pp: float, target: str) -> Point:
@@ -80,26 +124,30 @@ def _judged(point: Point, contract: Contract, max_gap_pp: float, target: str) ->
     }
 
 
-def _rank(point: Point) -> tuple[int, float, float]:
-    """Order points, best first: what is proven goes before what is faster."""
-    return (
-        len(point["unproven"]),
-        point["p99_ms"] if point["p99_ms"] is not None else float("inf"),
-        point["gap_pp"],
-    )
+def _order(point: Point) -> tuple[int, float, float]:
+    """Order points for people, best first: what is proven goes before what is faster."""
+    return (len(point["unproven"]), _p50(point), point["gap_pp"])
 
 
-def reason(points: Sequence[Point]) -> str:
+def _p50(point: Point) -> float:
+    return math.inf if point["p50_ms"] is None else float(point["p50_ms"])
+
+
+def reason(settled: Settled) -> str:
     """Say why the chosen point was chosen, for people."""
+    points = settled.points
     chosen = next((p for p in points if p["chosen"]), None)
     if chosen is None:
         return "no candidate keeps the contract"
     accepted = [p for p in points if p["accepted"]]
-    if chosen["p99_ms"] is None:
+    if settled.choice is None:
         return "latency not measured on hardware: the most accurate network, in the order of the target's profile"
-    said = f"the fastest of {len(accepted)} that keep the contract, p99 {chosen['p99_ms']:.2f} ms"
-    faster = [p for p in points if p["p99_ms"] is not None and p["p99_ms"] < chosen["p99_ms"]]
-    if faster:
-        first = min(faster, key=lambda p: p["p99_ms"])
-        said += f"; {first['id']} would take {first['p99_ms']:.2f} ms, but {first['why']}"
+    how = settled.choice.note
+    said = f"the fastest of {len(accepted)} that keep the contract, p50 {_p50(chosen):.2f} ms"
+    if how.reason is not Reason.FASTEST:
+        said = f"{how.text}; p50 {_p50(chosen):.2f} ms"
+    refused = [p for p in points if not p["accepted"] and _p50(p) < _p50(chosen)]
+    if refused:
+        first = min(refused, key=_p50)
+        said += f"; {first['id']} would take {_p50(first):.2f} ms, but {first['why']}"
     return said

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.config import FinetuneConfig
 from edgetl.data.samples import spread
+from edgetl.deploy.choosing import Choice
 from edgetl.deploy.contract import Contract
-from edgetl.deploy.latency import Contestant, measure_together
-from edgetl.deploy.memory import memory_images, memory_mb
+from edgetl.deploy.notes import Note, of_measuring
 from edgetl.deploy.plan import plan
 from edgetl.errors import RunError
 from edgetl.files import taken
@@ -20,9 +20,10 @@ from edgetl.profiles import DeviceProfile
 from edgetl.run import RunFolder
 from edgetl.search import choice
 from edgetl.search.grid import Network, SearchConfig, folder_name, restricted
-from edgetl.search.kept import keep, revive
+from edgetl.search.kept import keep
 from edgetl.search.screen import Shape, screen_shape, too_slow_by_far
 from edgetl.search.slices import choose_slice, write_slice
+from edgetl.search.timing import Timing
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.probe import facts
@@ -31,14 +32,12 @@ from edgetl_runtime.schema import to_mapping
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgetl.data.samples import Dataset, Sample
+    from edgetl.data.samples import Dataset
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.progress import Progress
-    from edgetl.run import Run
     from edgetl.search.state import SearchState
 
 SCREEN_IMAGES = 8
-TIMING_IMAGES = 32
 MODELS = "models"
 WHO = "edgetl search"
 
@@ -51,11 +50,15 @@ class Found:
         points: Every candidate with `accepted`, `on_front`, `chosen` and `why`, best first; see `choice.settle`.
         networks: What became of every network of the grid.
         why: Why the chosen point was chosen.
+        notes: What a person must know of the latencies.
+        choice: How it was chosen of those that were timed; None where nothing was.
     """
 
     points: list[dict[str, Any]]
     networks: list[dict[str, Any]]
     why: str
+    notes: tuple[Note, ...] = ()
+    choice: Choice | None = None
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -99,7 +102,7 @@ class Searching:
     """
 
     def __init__(self, folder: Path, job: SearchJob, state: SearchState, progress: Progress) -> None:
-        self.folder, self.state, self.progress = folder, state, progress
+        self.folder, self.job, self.state, self.progress = folder, job, state, progress
         self.networks, self.config, self.training = job.networks, job.config, job.training
         self.contract, self.profile = job.contract, job.profile
         self.planned = restricted(plan(job.profile, cores=facts().cores), job.config)
@@ -120,7 +123,7 @@ class Searching:
             self._step(network, "points", self._judge)
         self._check_same_split()
         if self.state.timed is None:
-            self.state.timed = self._time()
+            self.state.timed = Timing(self.folder / MODELS, self.job, self.state, self.progress).time()
             self.state.save()
         return self._found()
 
@@ -277,52 +280,9 @@ class Searching:
             got = f"{len(digests)} different splits"
             raise RunError("the runs", "of one data split, to be compared", got, fix="finetune them on the same DATA")
 
-    def _time(self) -> list[dict[str, Any]]:
-        """Time every accepted candidate of every network in the same interleaved rounds."""
-        if not self.profile.measured_here:
-            return []
-        contestants, owner = [], {}
-        for network in self.networks:
-            record = self.state.of(network.name)
-            accepted = [p for p in record.get("points", []) if not p["figures"]["why"]]
-            if accepted and not record["why"]:
-                run = self._run_of(record)
-                owner[id(run)] = network.name
-                encoded = [s.path.read_bytes() for s in spread(self._validation(record), TIMING_IMAGES)]
-                contestants += [
-                    Contestant(run=run, candidate=revive(p, self.folder / MODELS), encoded=encoded) for p in accepted
-                ]
-        if not contestants:
-            return []
-        with self.progress.stage(f"time {len(contestants)} candidates", unit="rounds") as advance:
-            timed = measure_together(contestants, advance, self.progress.note)
-        return [
-            {
-                "network": owner[id(c.run)],
-                "candidate": c.candidate.id,
-                "latency": c.candidate.latency,
-                "memory_mb": self._memory_mb(c, self.state.of(owner[id(c.run)])),
-            }
-            for c in timed
-        ]
-
-    def _memory_mb(self, timed: Contestant, record: dict[str, Any]) -> float | None:
-        if self.contract.max_memory_mb is None:
-            return None
-        return memory_mb(timed.candidate, timed.run.preprocess, memory_images(self._validation(record)))
-
-    def _run_of(self, record: dict[str, Any]) -> Run:
-        return RunFolder(Path(record["run"])).read()
-
-    def _validation(self, record: dict[str, Any]) -> list[Sample]:
-        from edgetl.data.split_file import read_split
-
-        samples = read_split(RunFolder(Path(record["run"])).split_csv, self._run_of(record).classes)
-        return [s for s in samples if s.split == "val"]
-
     def _found(self) -> Found:
         records = {n.name: self.state.of(n.name) for n in self.networks}
-        best = max((r["float_accuracy"] for r in records.values() if "float_accuracy" in r), default=0.0)
+        best = choice.best_accuracy(records.values())
         timed = {(t["network"], t["candidate"]): t for t in self.state.timed or []}
         points = []
         for name, record in records.items():
@@ -340,7 +300,14 @@ class Searching:
                     )
                     points.append(point)
         settled = choice.settle(points, self.contract, max_gap_pp=self.config.max_gap_pp, target=self.profile.name)
-        return Found(points=settled, networks=self._networks(records, settled), why=choice.reason(settled))
+        latencies = {p["id"]: p["latency"] for p in settled.points if p["latency"]}
+        return Found(
+            points=settled.points,
+            networks=self._networks(records, settled.points),
+            why=choice.reason(settled),
+            notes=tuple(of_measuring(latencies, cores=facts().cores)),
+            choice=settled.choice,
+        )
 
     def _was_timed(self, figures: dict[str, Any]) -> bool:
         return self.profile.measured_here and not figures["why"]

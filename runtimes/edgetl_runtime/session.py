@@ -281,7 +281,11 @@ def pick(
     if able is not None and allow_fallback:
         _log.warning("variant %s cannot run here (%s); running %s instead", first.id, reason, able.id)
         return able
-    fix = backends.get(first.backend).info.install if "installed" in reason or able is None else f"--variant {able.id}"
+    engine = backends.get(first.backend) if first.backend in backends.names() else None
+    if engine is not None and (able is None or reason == engine.uninstalled()):
+        fix = engine.info.install
+    else:
+        fix = f"--variant {able.id}" if able is not None else "pip install -U edgetl-runtime"
     raise BackendMissingError(f"variant {first.id}", "able to run on this machine", reason, fix=fix)
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from edgetl_runtime.cli.driver import run as run_command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from edgetl.deploy.candidates import Candidate
 
 PARTS = {"good": 24, "hole": 22}
 SIZE_PX = 64
@@ -89,6 +91,58 @@ def command(*arguments: object) -> Answer:
 def edgetl() -> Callable[..., Answer]:
     """Runs a command: edgetl("finetune", data, "--out", run) → Answer."""
     return command
+
+
+class ProgrammedMachine:
+    """A machine whose candidates take the time that a test says; only deciding lets its clock pass.
+
+    Args:
+        latency_ms: Candidate and seconds since the start → what the next inference takes.
+        foreign_cores: How many cores other work keeps busy.
+    """
+
+    def __init__(self, latency_ms: Callable[[Candidate, float], float], *, foreign_cores: float = 0.0) -> None:
+        self.latency_ms, self.foreign_cores = latency_ms, foreign_cores
+        self.now_ns = 0
+        self.turns: list[str] = []
+
+    def machine(self) -> types.SimpleNamespace:
+        """Return what timing asks of a machine, as `edgetl.deploy.latency.Machine` does."""
+        return types.SimpleNamespace(
+            open=self._open,
+            clock_ns=lambda: self.now_ns,
+            foreign_s=lambda: self.foreign_cores * self.now_ns / 1e9,
+        )
+
+    def _open(self, candidate: Candidate) -> Any:
+        def infer(_: object) -> np.ndarray:
+            if self.turns[-1:] != [candidate.id]:
+                self.turns.append(candidate.id)
+            self.now_ns += round(1e6 * self.latency_ms(candidate, self.now_ns / 1e9))
+            return np.zeros((1, 2), np.float32)
+
+        return contextlib.nullcontext(types.SimpleNamespace(infer=infer))
+
+
+@pytest.fixture(scope="session")
+def programmed_machine() -> type[ProgrammedMachine]:
+    """For fixtures of a wider scope than `programmed`."""
+    return ProgrammedMachine
+
+
+@pytest.fixture
+def programmed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ProgrammedMachine]:
+    """Puts a programmed machine in the place of this one: programmed(latency_ms, foreign_cores=0.0)."""
+
+    def install(latency_ms: Callable[[Candidate, float], float], **options: float) -> ProgrammedMachine:
+        from edgetl.deploy import latency
+
+        made = ProgrammedMachine(latency_ms, **options)
+        found = made.machine()
+        monkeypatch.setattr(latency, "Machine", lambda: found)
+        return made
+
+    return install
 
 
 @pytest.fixture(scope="session", autouse=True)

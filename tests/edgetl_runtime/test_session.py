@@ -145,9 +145,8 @@ def test_pick_takes_variant_and_backend(path: Path) -> None:
 def test_open_names_the_install_command_where_the_backend_is_missing(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(
-        type(backends.get("onnxruntime")), "available", lambda *_: "the package onnxruntime is not installed"
-    )
+    absent = "the package onnxruntime is absent"  # words decide nothing
+    monkeypatch.setattr(type(backends.get("onnxruntime")), "uninstalled", lambda _: absent)
     with pytest.raises(BackendMissingError, match=r'pip install "edgetl-runtime\[onnxruntime\]"'):
         edgetl_runtime.open(path)
     assert not is_open(path)
@@ -186,7 +185,22 @@ def test_unfit_accepts_requirements_that_are_met(path: Path) -> None:
 def test_unfit_names_a_backend_from_the_future(path: Path) -> None:
     with edgetl_runtime.open(path, backend="null") as opened:
         variant = dataclasses.replace(opened.variant, backend="tensorrt_next")
+        manifest = dataclasses.replace(opened.manifest, variants=(variant,), chosen=variant.id)
     assert session.unfit(variant) == "this edgetl-runtime has no backend tensorrt_next"
+    with pytest.raises(BackendMissingError, match="pip install -U edgetl-runtime"):
+        session.pick(manifest)
+
+
+def test_pick_offers_another_variant_where_installing_would_not_help(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with edgetl_runtime.open(path, backend="null") as opened:
+        manifest = opened.manifest
+    reason = "the installed driver is too old"
+    monkeypatch.setattr(type(backends.get("onnxruntime")), "available", lambda *_: reason)
+    with pytest.raises(BackendMissingError) as caught:
+        session.pick(manifest)
+    assert (caught.value.got, caught.value.fix) == (reason, "--variant openvino-f32")
 
 
 def test_load_refuses_a_model_whose_format_the_backend_does_not_read(path: Path) -> None:

@@ -252,6 +252,10 @@ class Backend(abc.ABC):
         arch = platform.machine() if facts is None else facts.arch
         if arch not in self.info.runs_on:
             return f"{self.info.name} does not run on {arch}"
+        return self.uninstalled()
+
+    def uninstalled(self) -> str | None:
+        """Say which package is missing, in one clause of `available`; None if all are there."""
         if self.info.module and importlib.util.find_spec(self.info.module) is None:
             return f"the package {self.info.package} is not installed"
         return None

@@ -2,10 +2,13 @@
 
 A pair is d = ln(B / A) of two rounds that ran next to each other, so that what both share cancels out. Rounds are the
 unit of all inference: iterations of one process depend on each other, and pooling them finds differences that are not
-there.
+there. Pairs may depend on their neighbours too: what favours one side may last longer than a pair. Exact bounds hold
+for independent pairs, so that the spread is first made as much wider as the correlation that cannot be ruled out asks
+for; few pairs rule out little.
 
 References:
-    Hodges and Lehmann 1963 (estimate); Wilcoxon 1945 (signed ranks); Matteson and James 2014 (change points).
+    Hodges and Lehmann 1963 (estimate); Wilcoxon 1945 (signed ranks); Matteson and James 2014 (change points);
+    Marriott and Pope 1954 (bias of a serial correlation).
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ Verdict = Literal["PASS", "REGRESSED", "IMPROVED", "INCONCLUSIVE"]
 BOOTSTRAP_SAMPLES = 2000
 PERMUTATIONS = 499
 CONFIDENCE = 0.95
+# Chosen on 30,000 series of first order with a standard deviation of 5 % and no change: at a memory of 0.7 about 4
+# comparisons in 10,000 end REGRESSED, at 0.8 about 12; without this allowance 1,450 and more.
+MEMORY_ERRORS = 2.8  # standard errors by which a serial correlation may be larger than it looks
+MOST_MEMORY = 0.9  # what lasts longer cannot be told from a change within forty pairs
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,9 @@ class Judgement:
         estimate: Slow-down of B against A as a share; 0.05 is 5 % slower.
         lower: One-sided lower bound of it.
         upper: One-sided upper bound of it.
-        p_slower: Probability of such pairs if B were not slower; exact.
+        p_slower: Probability of such pairs if B were not slower.
+        memory: Correlation of the ranks of neighbouring pairs.
+        widened: How many times as wide as for independent pairs the bounds are because of it.
     """
 
     verdict: Verdict | None
@@ -79,6 +88,8 @@ class Judgement:
     lower: float
     upper: float
     p_slower: float
+    memory: float = 0.0
+    widened: float = 1.0
 
 
 def hodges_lehmann(differences: Sequence[float]) -> float:
@@ -118,6 +129,61 @@ def p_greater(differences: Sequence[float]) -> float:
     return float(_signed_rank_cdf(len(differences))[not_above])
 
 
+def memory(series: Sequence[float]) -> float:
+    """Return the correlation of the ranks of neighbouring values; 0 where all are equal.
+
+    Example:
+        >>> memory([1.0, 2.0, 3.0, 4.0, 5.0]), memory([1.0, -1.0, 1.0, -1.0])
+        (0.4, -0.75)
+    """
+    values = np.asarray(series, np.float64)
+    ranks = np.sign(values[:, None] - values[None, :]).sum(axis=1)  # centred; equal values share theirs
+    spread = float((ranks * ranks).sum())
+    return float((ranks[1:] * ranks[:-1]).sum()) / spread if spread else 0.0
+
+
+def widening(series: Sequence[float]) -> float:
+    """Return by what factor the spread must be widened before values are treated as independent; at least 1.
+
+    It is that of a series of first order whose correlation is the largest that cannot be ruled out. A negative one is
+    no evidence of less memory: in short series it comes by chance.
+
+    Example:
+        >>> round(widening([0.01, -0.01] * 5), 2), round(widening([0.01, -0.01] * 50), 2)
+        (4.36, 1.37)
+    """
+    n = len(series)
+    if n <= 4:
+        largest = MOST_MEMORY
+    else:  # a serial correlation looks smaller than it is by (1 + 4 r) / n
+        seen = max(0.0, memory(series))
+        largest = min(MOST_MEMORY, (seen + 1 / n + MEMORY_ERRORS / math.sqrt(n)) / (1 - 4 / n))
+    return math.sqrt((1 + largest) / (1 - largest))
+
+
+def widened(series: Sequence[float]) -> list[float]:
+    """Move values away from their centre, so that what holds for independent values holds for these.
+
+    Example:
+        >>> [round(value, 4) for value in widened([0.01, -0.01] * 5)][:2]
+        [0.0436, -0.0436]
+    """
+    centre, factor = hodges_lehmann(series), widening(series)
+    return [centre + factor * (value - centre) for value in series]
+
+
+def resolution(differences: Sequence[float], error: float) -> float:
+    """Return how far pairs of one bundle with itself may lie from no change, as a share: a machine's noise floor.
+
+    The bounds are those of independent pairs: how much wider few pairs make them says nothing of the machine.
+
+    Example:
+        >>> round(resolution([0.01, -0.01] * 5, error=0.001), 4)
+        0.0101
+    """
+    return max(abs(_share(bound)) for bound in bounds(differences, error))
+
+
 def judge(differences: Sequence[float], design: Design, *, error: float | None = None) -> Judgement:
     """Judge pairs at a look of the design.
 
@@ -132,7 +198,8 @@ def judge(differences: Sequence[float], design: Design, *, error: float | None =
         >>> judge([0.01, -0.01] * 5, Design()).verdict
         'PASS'
     """
-    low, high = bounds(differences, design.error if error is None else error)
+    spread = widened(differences)
+    low, high = bounds(spread, design.error if error is None else error)
     estimate, lower, upper = (_share(value) for value in (hodges_lehmann(differences), low, high))
     last = len(differences) >= design.looks[-1]
     verdict: Verdict | None = None
@@ -151,7 +218,9 @@ def judge(differences: Sequence[float], design: Design, *, error: float | None =
         estimate=estimate,
         lower=lower,
         upper=upper,
-        p_slower=p_greater(differences),
+        p_slower=p_greater(spread),
+        memory=memory(differences),
+        widened=widening(differences),
     )
 
 
@@ -167,7 +236,7 @@ def judge_together(
     Returns:
         The common verdict, None while one metric needs more pairs and none has regressed; and each metric's own.
     """
-    order = sorted(differences, key=lambda name: p_greater(differences[name]))
+    order = sorted(differences, key=lambda name: p_greater(widened(differences[name])))
     found: dict[str, Judgement] = {}
     error = design.error / max(1, len(order))
     for step, name in enumerate(order):
@@ -214,10 +283,10 @@ def judge_unpaired(before: Sequence[float], after: Sequence[float], *, threshold
         REGRESSED and IMPROVED beyond the threshold in both bound and estimate, PASS within it, else INCONCLUSIVE.
     """
     rng = np.random.default_rng(seed)
-    logs = [np.log(np.asarray(values, np.float64)) for values in (before, after)]
+    logs = [np.asarray(widened(list(np.log(np.asarray(values, np.float64))))) for values in (before, after)]
     draws = [np.median(v[rng.integers(0, len(v), (BOOTSTRAP_SAMPLES, len(v)))], axis=1) for v in logs]
     ratio = draws[1] - draws[0]
-    estimate = _share(float(np.median(logs[1]) - np.median(logs[0])))
+    estimate = _share(math.log(float(np.median(after)) / float(np.median(before))))
     lower, upper = (_share(float(q)) for q in np.quantile(ratio, [0.005, 0.995]))
     verdict: Verdict = "INCONCLUSIVE"
     if lower > 0 and estimate > threshold:

@@ -98,6 +98,11 @@ def comparison_text(found: Comparison) -> str:
     for name, judgement in found.metrics.items():
         before, after = (r.summary[f"{name}_ms"]["p50"] for r in (found.a, found.b))
         lines.append(f"{KINDS[f'{name}_ms']}: {before:.3f} → {after:.3f} ms, {change(judgement)}")
+        if judgement.widened > 1:
+            lines.append(
+                f"neighbouring pairs correlate by {judgement.memory:+.2f}: "
+                f"bounds {judgement.widened:.1f} times as wide as independent pairs would have"
+            )
     lines += [f"limit broken: {words}" for words in found.breaches]
     lines += [f"limit not judged: {words}" for words in found.unknown]
     if found.tail is not None:

@@ -52,13 +52,14 @@ def compared(
     """Compare, write what was asked for; return what `--json` prints, and the comparison."""
     from edgetl_runtime.bench import floors, text
     from edgetl_runtime.bench.record import write_record
+    from edgetl_runtime.bench.statistics import resolution
     from edgetl_runtime.schema import to_mapping
 
     _check(args)
     found = _compare(args, progress)
     if args.aa and found.verdict != "REGRESSED" and "disturbed" not in (found.a.verdict, found.b.verdict):
-        judgement = found.metrics["network" if args.gate == "network" else "decision"]
-        floors.write(aa=max(abs(judgement.lower), abs(judgement.upper)))
+        pairs = found.differences["network" if args.gate == "network" else "decision"]
+        floors.write(aa=resolution(pairs, found.design.error))
     if args.out is not None:
         args.out.mkdir(exist_ok=True)
         for name, record in (("a", found.a), ("b", found.b)):

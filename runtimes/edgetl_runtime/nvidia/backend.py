@@ -54,7 +54,11 @@ class NvidiaBackend(base.Backend):
 
     def available(self, facts: Facts | None = None) -> str | None:
         """Say why this machine cannot use the backend: machine type, packages, driver, GPU."""
-        return self._wrong_machine(facts) or library.missing(self.flavour) or cuda.missing()
+        return self._wrong_machine(facts) or self.uninstalled() or cuda.missing()
+
+    def uninstalled(self) -> str | None:
+        """Say which package is missing; None if all are there."""
+        return library.missing(self.flavour)
 
     def errors(self) -> base.ErrorTable:
         """Return what the driver and TensorRT's binding raise."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from edgetl.cli import deploy
 from edgetl.files import file_taken, reading, taken
+from edgetl.run import RunFolder
 
 CANDIDATE = {
     "id": str, "backend": str, "precision": str, "accuracy": float, "drop_pp": float, "flips": int, "escapes": int,
@@ -190,3 +193,75 @@ def test_run_is_not_replaced_while_it_is_deployed_and_not_deployed_while_it_is_w
             assert answer.result["error"]["message"].startswith(
                 f"the folder {folder} must be free; got edgetl finetune"
             )
+
+
+LOCAL = ("--target", "local", "--backend", "onnxruntime", "--max-drop-pp", 50, "--max-flips-pct", 50, "--rungs", 1)
+
+
+@pytest.fixture
+def deploy_here(deployed, edgetl, tmp_path):
+    """Deploys a copy of the deployed run for this machine."""
+    run = shutil.copytree(deployed.run, tmp_path / "copy")
+
+    def call(*options):
+        return edgetl("deploy", run, "--out", tmp_path / "x.edgetl", *LOCAL, *options)
+
+    return call
+
+
+def test_one_disturbed_round_does_not_change_what_is_chosen(deploy_here, programmed):
+    """Int8 takes 2.1 ms, float 7.9; for as long as a round used to last int8 takes 30 times as long."""
+    disturbed = (3.0, 6.0)
+
+    def latency_ms(candidate, now_s):
+        if candidate.precision == "int8":
+            return 2.1 * (30 if disturbed[0] < now_s < disturbed[1] else 1)
+        return 7.9
+
+    programmed(latency_ms, foreign_cores=1.0)
+    answer = deploy_here("--threads", 1)
+    assert (answer.exit, answer.result["chosen"]) == (0, "onnxruntime-int8-t1"), answer
+    p99 = {c["id"]: c["latency_ms"]["p99"] for c in answer.result["candidates"]}
+    assert p99["onnxruntime-int8-t1"] > p99["onnxruntime-f32-t1"]  # by which it used to be chosen
+    assert [note["reason"] for note in answer.result["notes"]] == ["fastest", "disturbed"]
+    shown = deploy.show(answer.result).splitlines()
+    assert any(line.startswith("chosen by p50 on this machine") for line in shown)
+    assert any(line.startswith("disturbed: other work kept 1.0 cores busy") for line in shown)
+    assert answer.result["note"] == "; ".join(note["text"] for note in answer.result["notes"])
+
+
+@pytest.fixture
+def unsettled(programmed, monkeypatch):
+    """A machine on which two candidates change places all the time, and a short patience."""
+    from edgetl.deploy import latency
+
+    monkeypatch.setattr(latency, "SETTLE_S", 2.0)
+    flip = {"int8": [2.0, 4.0], "f32": [4.0, 2.0]}
+    programmed(lambda c, now_s: flip[c.precision][int(now_s / 3.1) % 2])
+
+
+def test_a_choice_that_is_not_decided_is_exit_4_before_test_is_looked_at(deploy_here, unsettled, tmp_path):
+    looks = RunFolder(tmp_path / "copy").read().test_looks
+    answer = deploy_here("--threads", 1)
+    assert (answer.exit, answer.result["error"]["type"]) == (4, "UnfitError"), answer
+    assert "the choice of the fastest candidate must be decided to within 3%" in answer.result["error"]["message"]
+    assert "--allow-disturbed" in answer.result["error"]["try"]
+    assert not (tmp_path / "x.edgetl").exists()
+    assert RunFolder(tmp_path / "copy").read().test_looks == looks
+
+
+def test_a_choice_that_is_not_decided_ships_on_request_and_says_so(deploy_here, unsettled):
+    answer = deploy_here("--threads", 1, "--allow-disturbed")
+    assert answer.exit == 0, answer
+    assert [note["reason"] for note in answer.result["notes"]] == ["undecided"]
+    assert "not decided which is fastest: onnxruntime-" in deploy.show(answer.result)
+
+
+def test_disturbed_is_said_beside_any_other_note(deploy_here, programmed):
+    """No INT8 keeps the contract, and other work was there: both are said."""
+    programmed(lambda c, _: 9.0 if c.precision == "int8" else 2.0, foreign_cores=1.5)
+    answer = deploy_here("--threads", 1, "--p50-ms", 5)
+    assert (answer.exit, answer.result["chosen"]) == (0, "onnxruntime-f32-t1"), answer
+    assert [note["reason"] for note in answer.result["notes"]] == ["fastest", "no int8", "disturbed"]
+    assert "p50 9.00 ms > 5.00" in answer.result["note"]
+    assert "disturbed: other work kept 1.5 cores busy" in answer.result["note"]

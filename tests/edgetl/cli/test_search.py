@@ -101,3 +101,27 @@ def test_deploy_search_ships_the_chosen_variant_under_the_runs_own_line(run_of, 
         assert (bundle.manifest.chosen, bundle.manifest.line) == ("onnxruntime-f32", "part")
     kept = json.loads((run_of / "search" / "ipc-onnxruntime" / "search.json").read_text())
     assert kept["chosen"] == "part/onnxruntime-f32"
+
+
+def test_a_choice_that_is_not_decided_is_exit_4_with_a_report_and_is_timed_again_by_resume(
+    run_of, edgetl, tmp_path, programmed, monkeypatch
+):
+    from edgetl.deploy import latency
+
+    monkeypatch.setattr(latency, "SETTLE_S", 1.0)
+    flip = {"f32": [2.0, 4.0], "int8": [4.0, 2.0]}
+    programmed(lambda c, s: flip[c.precision][int(s / 3.1) % 2], foreign_cores=1.0)
+    out = tmp_path / "out"
+    words = ("search", run_of, "--out", out, "--target", "local", "--backends", "onnxruntime", "--threads", 1)
+    words = (*words, "--precisions", "f32,int8", "--max-gap-pp", 50, *LOOSE)
+    answer = edgetl(*words)
+    assert (answer.exit, answer.result["error"]["type"]) == (4, "UnfitError"), answer
+    assert "the choice of the fastest candidate must be decided to within 3%" in answer.result["error"]["message"]
+    assert (out / "report.html").is_file()
+    again = edgetl(*words, "--resume", "--allow-disturbed")
+    assert again.exit == 0, again
+    assert again.result["why"].startswith("not decided which is fastest: ")
+    assert [note["reason"] for note in again.result["notes"]] == ["disturbed"]
+    assert "disturbed: other work kept 1.0 cores busy" in search.show(again.result)
+    programmed(lambda c, _: {"f32": 3.0, "int8": 2.0}[c.precision])
+    assert edgetl(*words, "--resume").exit == 4  # what was taken on request was kept with its latencies

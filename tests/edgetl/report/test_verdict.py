@@ -86,6 +86,24 @@ def test_answer_weighs_lookalikes(good_run: Callable, lookalikes: int | None, le
     assert levels(good_run(), lookalikes=lookalikes)[0] == level
 
 
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        (["no int8", "disturbed"], "other work disturbed the latency measurement"),
+        (["undecided"], "it was not clear which candidate is fastest"),
+        (["fastest"], ""),
+    ],
+)
+def test_answer_reads_the_reasons_of_notes_and_never_their_words(
+    good_run: Callable, deployment_json: dict, reasons: list[str], words: str
+) -> None:
+    deployment_json["confirmed"]["escapes"] = 0
+    deployment_json["notes"] = [{"reason": reason, "text": "disturbed, undecided"} for reason in reasons]
+    level, texts = levels(good_run(), deployment_from_json({**deployment_json, "note": "disturbed"}))
+    assert level == ("care" if words else "yes")
+    assert words in " ".join(texts)
+
+
 def test_answer_asks_to_measure_on_hardware(good_run: Callable, deployment_json: dict) -> None:
     for candidate in deployment_json["candidates"]:
         candidate["latency_ms"] = None

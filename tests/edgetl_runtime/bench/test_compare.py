@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.fake import NOISY, QUIET, FakeStation, Noise
+from edgetl_runtime.bench.fake import NOISY, QUIET, REMEMBERING, FakeStation, Noise
 from edgetl_runtime.bench.statistics import Design
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         (QUIET, 0.03, "REGRESSED", 9),
         (NOISY, 0.10, "REGRESSED", 12),
         (NOISY, -0.10, "IMPROVED", 12),
+        (REMEMBERING, 0.0, "INCONCLUSIVE", 10),
     ],
 )
 def test_verdicts_on_a_programmable_station(noise: Noise, slower: float, verdict: str, at_least: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 
 import pytest
 
-from edgetl_runtime.bench.fake import ITERATIONS, FakeStation, Noise
+from edgetl_runtime.bench.fake import ITERATIONS, REMEMBERING, FakeStation, Noise
 
 SILENT = Noise(drift=0, process=0, jitter=0, spike_rate=0, cold=0)
 
@@ -40,3 +41,18 @@ def test_drift_is_shared_by_neighbouring_rounds() -> None:
     levels = [station.round("AB"[i % 2], i).p50_ms for i in range(60)]
     steps = [abs(b - a) for a, b in itertools.pairwise(levels)]
     assert statistics.mean(steps) < statistics.stdev(levels)
+
+
+def test_what_favours_a_side_lasts_where_the_station_remembers() -> None:
+    station = FakeStation({"A": 5.0, "B": 5.0}, noise=REMEMBERING, seed=4)
+    pairs = [station.pair("AB", i) for i in range(400)]
+    differences = [math.log(b.p50_ms / a.p50_ms) for a, b in pairs]
+    assert statistics.stdev(differences) == pytest.approx(0.05, rel=0.2)
+    assert statistics.correlation(differences[1:], differences[:-1]) == pytest.approx(0.7, abs=0.1)
+
+
+def test_the_sides_of_a_pair_see_the_same_drift() -> None:
+    station = FakeStation({"A": 5.0, "B": 5.0}, noise=Noise(drift=0.1, process=0, jitter=0, spike_rate=0, cold=0))
+    a, b = station.pair("BA", 3)
+    assert (a.side, b.side, a.index, a.turns) == ("A", "B", 3, (ITERATIONS // 10,) * 10)
+    assert abs(math.log(b.p50_ms / a.p50_ms)) < 0.1 < statistics.stdev(a.decision_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
 
@@ -80,10 +81,55 @@ def test_judge_together_shares_the_error_between_metrics() -> None:
     assert statistics.judge_together({"decision": same, "network": slow}, design)[0] == "REGRESSED"
     assert statistics.judge_together({"decision": same, "network": same}, design)[0] == "PASS"
     # alone enough for REGRESSED, together with another not: 3 of 1024 sign patterns are as extreme
-    barely = [0.1] * 8 + [0.09, -0.001]
-    assert statistics.p_greater(barely) == pytest.approx(2 / 1024)
+    barely = [0.1] * 8 + [0.09, 0.06]
+    assert statistics.judge(barely, design).p_slower == pytest.approx(3 / 1024)
     assert statistics.judge(barely, design).verdict == "REGRESSED"
     assert statistics.judge_together({"decision": barely, "network": same}, design)[0] is None
+
+
+def series(seed: int, n: int, *, memory: float, spread: float) -> list[float]:
+    """Values of standard deviation `spread` whose neighbours are correlated by `memory`."""
+    steps = np.random.default_rng(seed).normal(size=n)
+    for i in range(1, n):
+        steps[i] = memory * steps[i - 1] + math.sqrt(1 - memory**2) * steps[i]
+    return list(spread * steps)
+
+
+def last_verdict(differences: list[float]) -> str | None:
+    """The verdict at the first look that gives one."""
+    looks = (statistics.judge(differences[:n], Design()).verdict for n in Design().looks)
+    return next(filter(None, looks), None)
+
+
+@pytest.mark.parametrize("memory", [0.5, 0.7])
+def test_pairs_that_resemble_their_neighbours_raise_no_false_alarm(memory: float) -> None:
+    found = collections.Counter(last_verdict(series(seed, 40, memory=memory, spread=0.05)) for seed in range(500))
+    assert found["REGRESSED"] <= 1
+    assert found["IMPROVED"] <= 1
+    assert found["INCONCLUSIVE"] > 400
+
+
+@pytest.mark.parametrize(("slower", "least"), [(0.0, 95), (0.03, 75), (0.05, 95), (0.1, 99)])
+def test_what_independent_pairs_show_is_still_found(slower: float, least: int) -> None:
+    noisy = [series(seed, 40, memory=0.0, spread=0.0225) for seed in range(100)]
+    found = collections.Counter(last_verdict([math.log1p(slower) + d for d in differences]) for differences in noisy)
+    assert found["REGRESSED" if slower else "PASS"] >= least
+
+
+def test_a_judgement_says_how_much_neighbouring_pairs_resemble_each_other() -> None:
+    alike, apart = (statistics.judge(series(3, 40, memory=m, spread=0.05), Design()) for m in (0.7, 0.0))
+    assert alike.memory > 0.4 > 0.3 > apart.memory
+    assert alike.widened > 3 > 2 > apart.widened
+
+
+def test_stored_rounds_that_resemble_their_neighbours_raise_no_false_alarm() -> None:
+    found: collections.Counter[str] = collections.Counter()
+    for seed in range(300):
+        before, after = (
+            list(np.exp(series(2 * seed + day, 10, memory=0.7, spread=0.05))) for day in range(2)
+        )  # of two days
+        found[statistics.judge_unpaired(before, after, threshold=0.05).verdict] += 1
+    assert found["REGRESSED"] + found["IMPROVED"] <= 1
 
 
 def test_bootstrap_resamples_rounds_and_refuses_too_few() -> None:
