@@ -22,7 +22,7 @@ from edgetl.deploy.contract import Contract, UnmetContractError, too_large
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
 from edgetl.deploy.latency import measure_candidates
-from edgetl.deploy.ledger import ledger_path, next_sequence
+from edgetl.deploy.ledger import check_ledger, next_sequence
 from edgetl.deploy.memory import memory_images, memory_mb
 from edgetl.deploy.plan import narrowed, plan
 from edgetl.deploy.request import DeployConfig, Deployment
@@ -82,7 +82,7 @@ class Deploying:
             ContractError: Nothing keeps the contract, or the chosen candidate misses it on test. Nothing is written.
             EdgetlError: The run, its images or the options cannot be used.
         """
-        ledger_path(self._line)  # a wrong option is said before minutes of work
+        check_ledger(self._line)  # a wrong option is said before minutes of work
         if self.config.embed_engine:
             check_embedding(self.profile)
         known = () if self.profile.measured_here else self._terms(None)
