@@ -253,12 +253,11 @@ def chosen_by_search(
     )
     progress.note(run.in_words)
     training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
-    # further networks mean what this one means, and are trained and judged on the same images
     training = dataclasses.replace(training, defect=run.defect_classes, split_from=str(folder.path.absolute()))
     further = networks(grid, backbone=run.backbone) if grid.backbones or grid.image_sizes else ()
-    own = (run.backbone, run.image_px)
+    others = [n for n in further if (n.backbone, n.image_px) != (run.backbone, run.image_px)]
     job = SearchJob(
-        networks=(*networks_of_runs([folder.path]), *(n for n in further if (n.backbone, n.image_px) != own)),
+        networks=(*networks_of_runs([folder.path]), *others),
         config=grid,
         training=training,
         contract=contract,
