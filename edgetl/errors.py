@@ -4,6 +4,7 @@
     ├── DataError (ValueError)            exit 1   images, labels or splits cannot be used as they are
     ├── WeightsError (RuntimeError)       exit 1   pretrained weights are absent or do not fit the backbone
     ├── RunError (ValueError)             exit 1   a run folder is missing, incomplete or from another version
+    │   └── StoppedError                  exit 130 a signal asked for a stop; the run can be resumed
     ├── InUseError (RuntimeError)         exit 1   another process works in a folder, or writes a file
     ├── TrainingError (RuntimeError)      exit 1   training diverged or cannot go on
     ├── ExportError (RuntimeError)        exit 1   a model cannot be exported
@@ -36,6 +37,12 @@ class WeightsError(EdgetlError, RuntimeError):
 
 class RunError(EdgetlError, ValueError):
     """A run folder is missing, incomplete or from another version."""
+
+
+class StoppedError(RunError):
+    """Ctrl-C or SIGTERM stopped a run; it can be resumed."""
+
+    exit_code = 130
 
 
 class InUseError(EdgetlError, RuntimeError):

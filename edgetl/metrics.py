@@ -52,20 +52,34 @@ def evaluate(
     per_class = _per_class(confusion, classes)
     defective = is_defective(labels, classes, defect_classes)
     defects = defect_scores(probs, classes, defect_classes)
-    words = verdicts(defects, thresholds)
-    passed, rejected = defective & (words == "OK"), ~defective & (words == "NOK")
-    escapes = int(passed.sum())
-    n_defect = int(defective.sum())
-    in_groups = _in_groups(np.array(groups or range(len(labels))), defective, passed, rejected)
     return {
-        "verdict_accuracy": float((words == np.where(defective, "NOK", "OK")).mean()),
+        **_of_verdicts(verdicts(defects, thresholds), labels, defective, classes, defect_classes, groups),
         "accuracy": float((predicted == labels).mean()),
         "balanced_accuracy": balanced_accuracy(predicted, labels),
         "macro_f1": float(np.mean([c["f1"] for c in per_class.values()])),
         "auroc": auroc(defects, defective),
         "ece": expected_calibration_error(probs, labels),
         "log_loss": log_loss(probs, labels),
-        "escapes": escapes,
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+    }
+
+
+def _of_verdicts(
+    words: NDArray[np.str_],
+    labels: Labels,
+    defective: NDArray[np.bool_],
+    classes: Sequence[str],
+    defect_classes: Sequence[str],
+    groups: Sequence[str],
+) -> dict[str, Any]:
+    """Count what the station's verdicts do to parts, and bound it."""
+    passed, rejected = defective & (words == "OK"), ~defective & (words == "NOK")
+    n_defect = int(defective.sum())
+    in_groups = _in_groups(np.array(groups or range(len(labels))), defective, passed, rejected)
+    return {
+        "verdict_accuracy": float((words == np.where(defective, "NOK", "OK")).mean()),
+        "escapes": int(passed.sum()),
         "overkill": int(rejected.sum()),
         "unsure": int((words == "UNSURE").sum()),
         "n": len(labels),
@@ -78,8 +92,6 @@ def evaluate(
             name: {word: int(((labels == i) & (words == word)).sum()) for word in ("OK", "UNSURE", "NOK")}
             for i, name in enumerate(classes)
         },
-        "per_class": per_class,
-        "confusion": confusion.tolist(),
         "escapes_per_class": _count_per_class(labels[passed], classes, defect_classes),
         "overkill_per_class": _count_per_class(
             labels[rejected], classes, [name for name in classes if name not in defect_classes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,19 @@ def _by_class(table: dict[str, Any]) -> dict[str, Any]:
         for name, count in counts.items():
             bounds[name] = {**bounds.get(name, {}), bound: count}
     return values | ({"per_class": bounds} if bounds else {})
+
+
+def contract_words(contract: Contract) -> list[str]:
+    """Return the options that say what a contract says; none of what stands by default."""
+    found: list[str] = []
+    for field in dataclasses.fields(contract):
+        value = getattr(contract, field.name)
+        if field.name != "per_class" and value != field.default:
+            found += ["--" + field.name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value)]
+    for option, key in PER_CLASS.items():
+        bounds = [f"{name}={n}" for name, b in contract.per_class.items() if (n := getattr(b, key)) is not None]
+        found += ["--" + option.replace("_", "-"), *bounds] if bounds else []
+    return found
 
 
 def _per_class(args: argparse.Namespace) -> dict[str, dict[str, int]]:

@@ -51,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add an engine compiled ahead of time for an RTX card; it is loaded from signed bundles alone",
     )
-    option("--golden", metavar="DIR", help="images for the golden vectors; default validation images of the run")
+    option(
+        "--golden",
+        metavar="DIR",
+        help="folder of images, 16 of which become the golden vectors; default validation images",
+    )
     add_contract_options(parser)
     add_delivery_options(parser)
     group = parser.add_argument_group("search")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, read_contract
+from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, contract_words, read_contract
 from edgetl.cli.defects import settle_defects
 from edgetl.cli.finetune import HINTS as HINTS
 from edgetl.cli.finetune import add_training_options, given_config, option_adder
@@ -164,10 +165,11 @@ def _deploy_words(found: Found, job: SearchJob) -> str | None:
         return None
     chosen = found.chosen
     run = next(n["run"] for n in found.networks if n["name"] == chosen["network"])
-    words = ["edgetl deploy", run, "--target", job.profile.name, "--backend", chosen["backend"]]
+    words = ["edgetl", "deploy", run, "--target", job.profile.name, "--backend", chosen["backend"]]
     words += ["--precision", chosen["precision"]]
     words += ["--threads", str(chosen["threads"])] if chosen["threads"] else []
-    return " ".join([*words, "--out", f"{job.profile.name}.edgetl"])
+    words += contract_words(job.contract)
+    return shlex.join([*words, "--out", f"{job.profile.name}.edgetl"])
 
 
 def read_grid(args: argparse.Namespace, *, without: Sequence[str] = ()) -> SearchConfig:
@@ -259,12 +261,11 @@ def chosen_by_search(
     grid = _grid_of(args, config)
     progress.note(run.in_words)
     training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
-    # further networks mean what this one means, and are trained and judged on the same images
     training = dataclasses.replace(training, defect=run.defect_classes, split_from=str(folder.path.absolute()))
     further = networks(grid, backbone=run.backbone) if grid.backbones or grid.image_sizes else ()
-    own = (run.backbone, run.image_px)
+    others = [n for n in further if (n.backbone, n.image_px) != (run.backbone, run.image_px)]
     job = SearchJob(
-        networks=(*networks_of_runs([folder.path]), *(n for n in further if (n.backbone, n.image_px) != own)),
+        networks=(*networks_of_runs([folder.path]), *others),
         config=grid,
         training=training,
         contract=contract,
@@ -326,6 +327,6 @@ def show(result: Mapping[str, Any]) -> str:
     lines += [f"not fine-tuned: {n['name']}, {n['why']}" for n in result["networks"] if n["why"]]
     lines += _choice_lines(result)
     lines += [f"report: {result['report']}"]
-    lines += [f"ship it, with one look at test: {result['deploy']}"] if result["deploy"] else []
+    lines += [f"ship it; deploy looks at test once: {result['deploy']}"] if result["deploy"] else []
     lines += [f"UNPROVEN: {'; '.join(result['unproven'])}"] if result["unproven"] else []
     return "\n".join(lines)

@@ -80,7 +80,7 @@ def load_dataset(
         if not 0 < value < 1:
             raise UsageError(name, "between 0 and 1", str(value), fix=f"{name} = 0.2")
     listing = list_source(source)  # classes are checked before the long scan, and once more after it
-    entries, contents, bad = _usable(listing, bit_depth=bit_depth, skip_bad=skip_bad, progress=progress)
+    entries, contents, bad, brightest = _usable(listing, bit_depth=bit_depth, skip_bad=skip_bad, progress=progress)
     check_classes(listing, entries)
     check_groups(listing, entries)
     free = {i: entry for i, entry in enumerate(entries) if entry.split in (None, "train")}
@@ -94,14 +94,19 @@ def load_dataset(
         samples=tuple(_sample(entry, contents[entry.path], listing.classes) for entry in entries),
         bad=tuple(sorted(bad, key=lambda image: image.path)),
         ignored=listing.ignored,
-        notes=(*listing.notes, *_copies(entries, contents), *_kept(remembered, len(kept), len(free))),
+        notes=(
+            *listing.notes,
+            *_copies(entries, contents),
+            *_kept(remembered, len(kept), len(free)),
+            *_dark(brightest, bit_depth),
+        ),
     )
 
 
 def _usable(
     listing: Listing, *, bit_depth: BitDepth, skip_bad: bool, progress: Progress | None
-) -> tuple[list[Entry], dict[Path, str], list[BadImage]]:
-    """Return the entries that can be used, the sha256 of each file, and what was left out."""
+) -> tuple[list[Entry], dict[Path, str], list[BadImage], int]:
+    """Return the entries that can be used, the sha256 of each file, what was left out, and the highest grey level."""
     root = listing.root
     entries = list(listing.entries)
     bad: list[BadImage] = []
@@ -113,39 +118,44 @@ def _usable(
         entries[:] = problem.kept
 
     settle(find_repeated_rows(entries, root))
-    contents, unreadable = _scan(entries, bit_depth, progress)
+    contents, unreadable, brightest = _scan(entries, bit_depth, progress)
     settle(unreadable)
     settle(find_contradictions(entries, contents, root))
     settle(find_leaks(entries, contents, root))
-    return entries, contents, bad
+    return entries, contents, bad, brightest
 
 
-def _scan(entries: Sequence[Entry], bit_depth: BitDepth, progress: Progress | None) -> tuple[dict[Path, str], Problem]:
-    """Hash and fully decode every file."""
+def _scan(
+    entries: Sequence[Entry], bit_depth: BitDepth, progress: Progress | None
+) -> tuple[dict[Path, str], Problem, int]:
+    """Hash and fully decode every file; return also the highest grey level of all, of 255."""
     spec = PreprocessSpec(width_px=32, height_px=32, bit_depth=bit_depth, decode_scale=1)
 
-    def examine(entry: Entry) -> str | ImageError:
+    def examine(entry: Entry) -> tuple[str, int] | ImageError:
         try:
             data = entry.path.read_bytes()
-            decode(data, spec)
+            brightest = int(decode(data, spec).max(initial=0))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             return ImageError(str(entry.path), "a readable file", reason, fix="check the path")
         except ImageError as error:
             return error
-        return hashlib.sha256(data).hexdigest()
+        return hashlib.sha256(data).hexdigest(), brightest
 
     results = work_through(examine, entries, progress=progress)
     contents: dict[Path, str] = {}
     images: list[BadImage] = []
+    highest = 0
     fix = "repair or delete them"
     for entry, result in zip(entries, results, strict=True):
-        if isinstance(result, str):
-            contents[entry.path] = result
+        if isinstance(result, tuple):
+            contents[entry.path], level = result
+            highest = max(highest, level)
         else:
             fix = result.fix if not images else fix
             images.append(BadImage(path=entry.path, reason=result.got))
-    return contents, Problem(must="readable", images=tuple(images), kept=without(entries, images), fix=fix)
+    problem = Problem(must="readable", images=tuple(images), kept=without(entries, images), fix=fix)
+    return contents, problem, highest
 
 
 def _fill_splits(
@@ -242,6 +252,16 @@ def _copies(entries: Sequence[Entry], contents: Mapping[Path, str]) -> Iterator[
         yield (
             f"{number} image{'s are copies' if number > 1 else ' is a copy'} of another one of the same class: kept in "
             "one split, and one part where bounds are stated; delete them to count every part once everywhere"
+        )
+
+
+def _dark(brightest: int, declared: int) -> Iterator[str]:
+    """Say that a declared depth leaves the upper bits of every image empty; 12-bit data at depth 16 is near black."""
+    used = declared - (8 - brightest.bit_length())
+    if declared > 8 and used <= declared - 2:
+        yield (
+            f"no image has a value of more than {used} of the {declared} bits declared: the model sees them dark; "
+            f"--bit-depth {max(used + used % 2, 8)} if that is the camera's depth"
         )
 
 

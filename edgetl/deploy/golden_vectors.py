@@ -82,7 +82,7 @@ def tolerance(candidate: Candidate) -> GoldenTolerance:
 
 
 def folder_images(folder: Path) -> list[Path]:
-    """Return the images of `--golden DIR`.
+    """Return `COUNT` images of `--golden DIR`, taken evenly from all it holds: they travel in every bundle.
 
     Raises:
         DataError: There are fewer than `COUNT`.
@@ -90,7 +90,7 @@ def folder_images(folder: Path) -> list[Path]:
     found = images_below(folder) if folder.is_dir() else []
     if len(found) < COUNT:
         raise DataError(f"--golden {folder}", f"a folder of at least {COUNT} images", str(len(found)), fix="add images")
-    return found
+    return [found[(2 * i + 1) * len(found) // (2 * COUNT)] for i in range(COUNT)]
 
 
 def npy(array: NDArray[np.generic]) -> bytes:

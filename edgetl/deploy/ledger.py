@@ -29,6 +29,25 @@ def state_folder() -> Path:
     return Path(state) if state else Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "edgetl"
 
 
+def check_ledger(line: str) -> None:
+    """Make sure that a line's ledger can be written, before work is done whose end needs a number.
+
+    Raises:
+        UsageError: The name of the line is not plain.
+        RunError: The state folder cannot be written.
+    """
+    path = ledger_path(line)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        fix = "EDGETL_STATE=FOLDER for another place; it keeps the sequence numbers of every line"
+        reason = error.strerror or type(error).__name__
+        raise RunError(f"the state folder {state_folder()}", "writable", reason, fix=fix) from error
+
+
 def next_sequence(line: str) -> int:
     """Take the next number of a line; numbers are never given twice, those of failed deployments are skipped.
 

@@ -21,7 +21,7 @@ from edgetl.deploy.confirming import Look
 from edgetl.deploy.contract import Contract, UnmetContractError, too_large
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
-from edgetl.deploy.ledger import ledger_path, next_sequence
+from edgetl.deploy.ledger import check_ledger, next_sequence
 from edgetl.deploy.measuring import Measuring, unmeasured_terms
 from edgetl.deploy.notes import Note, Reason, of_measuring
 from edgetl.deploy.plan import narrowed, plan
@@ -79,7 +79,7 @@ class Deploying:
             ContractError: Nothing keeps the contract, or the chosen candidate misses it on test. Nothing is written.
             EdgetlError: The run, its images or the options cannot be used.
         """
-        ledger_path(self._line)  # a wrong option is said before minutes of work
+        check_ledger(self._line)  # a wrong option is said before minutes of work
         if self.config.embed_engine:
             check_embedding(self.profile)
         known = () if self.profile.measured_here else unmeasured_terms(self.contract, self.profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgetl.errors import RunError
+from edgetl.errors import StoppedError
 from edgetl.files import write_whole
 
 if TYPE_CHECKING:
@@ -59,19 +60,33 @@ def feature_key(images_key: str, weights: str, backbone: str, device: str) -> st
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def cached_features(key: str, compute: Callable[[], NDArray[np.float32]], *, n: int) -> NDArray[np.float32]:
-    """Return features (N, F) from the cache, or compute and keep them; a damaged file is computed again."""
+def cached_features(
+    key: str, compute: Callable[[], NDArray[np.float32]], *, n: int, note: Callable[[str], Any] = lambda _: None
+) -> NDArray[np.float32]:
+    """Return features (N, F) from the cache, or compute and keep them; a damaged file is computed again.
+
+    Args:
+        key: Of everything they depend on.
+        compute: Makes them.
+        n: Number of images.
+        note: Told where they cannot be kept, which costs the next run the time but this one nothing.
+    """
     path = cache_dir() / f"features-{key}.npy"
     if path.is_file():
         try:
             known: NDArray[np.float32] = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError):
-            path.unlink(missing_ok=True)  # another process may have found it too
+            with contextlib.suppress(OSError):  # another process may have found it too, or the folder is read-only
+                path.unlink()
         else:
             if known.ndim == 2 and len(known) == n and known.dtype == np.float32:
                 return known
     features = compute()
-    _write(path, features)
+    try:
+        _write(path, features)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        note(f"features are not kept: {path.parent}: {reason}; EDGETL_CACHE names another folder")
     return features
 
 
@@ -81,12 +96,12 @@ def extract(
     """Run images (N, H, W, 3) through a trunk that ends in pooled features.
 
     Raises:
-        RunError: A stop was asked for.
+        StoppedError: A stop was asked for.
     """
     parts = []
     for start in range(0, len(images), BATCH):
         if stop:
-            raise RunError(
+            raise StoppedError(
                 "the run", "finished", "a stop while extracting features", fix="the same command with --resume"
             )
         parts.append(trunk(np.ascontiguousarray(images[start : start + BATCH])).cpu().numpy())

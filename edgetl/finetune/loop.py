@@ -21,7 +21,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch.nn import functional
 
 from edgetl.data.augment import AugmentConfig, augment
-from edgetl.errors import RunError, TrainingError
+from edgetl.errors import StoppedError, TrainingError
 from edgetl.finetune.checkpoint import load_checkpoint, save_checkpoint
 from edgetl.finetune.engine import autocast
 from edgetl.finetune.interrupt import StopFlag
@@ -126,7 +126,7 @@ class PhaseTrainer:
         """Train from where the checkpoint left off; afterwards the layers hold the best averaged weights.
 
         Raises:
-            RunError: A stop was asked for; the run can be resumed.
+            StoppedError: A stop was asked for; the run can be resumed.
             TrainingError: The loss is no longer finite.
         """
         self._restore()
@@ -153,7 +153,7 @@ class PhaseTrainer:
     def _check_stop(self) -> None:
         if self.job.stop:
             got = f"a stop in phase '{self.phase.name}' at step {self.step} of {self.total_steps}"
-            raise RunError("the run", "finished", got, fix="the same command with --resume")
+            raise StoppedError("the run", "finished", got, fix="the same command with --resume")
 
     def _parameter_groups(self, layers: list[nn.Module]) -> list[dict[str, Any]]:
         """Lower layers learn more slowly (arXiv 1801.06146), the new classifier three times as fast."""

@@ -22,7 +22,7 @@ from edgetl.data.defects import defect_classes
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import load_dataset
 from edgetl.data.split_file import check_split, recall, write_split
-from edgetl.errors import RunError, TrainingError
+from edgetl.errors import StoppedError, TrainingError
 from edgetl.finetune.augment_fit import Borne, fit_augmentation
 from edgetl.finetune.engine import FrozenTrunk, pick_device, split_at_depth
 from edgetl.finetune.facts import conditions, data_facts
@@ -128,7 +128,7 @@ class Finetuning:
             advance(done, total)
             if self.stop:
                 fix = "the same command" + (" with --resume" if self.folder.config_json.is_file() else "")
-                raise RunError("the run", "finished", "a stop while reading images", fix=fix)
+                raise StoppedError("the run", "finished", "a stop while reading images", fix=fix)
 
         return step
 
@@ -232,7 +232,7 @@ class Finetuning:
 
         images_key = cache_key(self.data.split(split), self.preprocess)  # type: ignore[arg-type]
         key = feature_key(images_key, self.weights["sha256"], self.spec.name, self.device.type)
-        return cached_features(key, compute, n=len(examples.images))
+        return cached_features(key, compute, n=len(examples.images), note=self.progress.note)
 
     def _whole_trunk(self) -> FrozenTrunk:
         if self._features_trunk is None:

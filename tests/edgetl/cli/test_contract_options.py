@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.cli.contract_options import PER_CLASS, add_contract_options, read_contract
+from edgetl.cli.contract_options import PER_CLASS, add_contract_options, contract_words, read_contract
 from edgetl.deploy.contract import ClassBounds, Contract
 from edgetl_runtime.errors import UsageError
 
@@ -80,3 +80,18 @@ def test_contract_file_replaces_the_table_of_the_configuration(read):
     config = "[contract]\nmax_escapes = 1\nmax_overkill = 9"
     assert read(config=config) == Contract(max_escapes=1, max_overkill=9)
     assert read(config=config, contract="[contract]\nmax_escapes = 2") == Contract(max_escapes=2)
+
+
+def test_options_of_a_contract_are_read_back_as_that_contract():
+    contract = Contract(
+        max_drop_pp=1.5,
+        max_escapes=0,
+        p99_ms=8.0,
+        per_class={"deep crack": ClassBounds(max_escapes=1, max_overkill=None)},
+    )
+    words = contract_words(contract)
+    assert words[:2] == ["--max-drop-pp", "1.5"]
+    parser = argparse.ArgumentParser()
+    add_contract_options(parser)
+    assert read_contract(parser.parse_args(words), config=None) == contract
+    assert contract_words(Contract()) == []

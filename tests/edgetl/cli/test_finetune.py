@@ -141,7 +141,7 @@ def test_terminated_run_resumes_to_the_same_weights(edgetl, balanced, blob_parts
     data, out = shutil.copytree(blob_parts, tmp_path / "parts"), tmp_path / "run"
     code, printed = interrupt(data, out, signal.SIGTERM)
     error = json.loads(printed.splitlines()[-1])
-    assert (code, error["exit"], error["error"]["type"]) == (1, 1, "RunError")
+    assert (code, error["exit"], error["error"]["type"]) == (130, 130, "StoppedError")
     assert error["error"]["message"].startswith("the run must be finished; got a stop in phase")
     assert "--resume" in error["error"]["try"]
     assert not (out / "run.json").exists()

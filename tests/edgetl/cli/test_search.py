@@ -77,7 +77,7 @@ def test_search_without_hardware_chooses_by_accuracy_and_says_so(run_of, edgetl,
     assert json.loads((out / "search.json").read_text())["chosen"] == result["chosen"]
     text = search.show(result)
     assert "chosen: part/onnxruntime-f32, latency not measured on hardware" in text
-    assert text.splitlines()[-1].startswith("ship it, with one look at test: edgetl deploy ")
+    assert text.splitlines()[-1].startswith("ship it; deploy looks at test once: edgetl deploy ")
     assert RunFolder(run_of).read().test_looks == 2  # as before: test was not looked at
 
 

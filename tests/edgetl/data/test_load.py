@@ -352,3 +352,18 @@ def test_load_dataset_refuses_by_name_an_image_that_joins_two_splits(parts, imag
     rows = [f"{row},{'lot' if row.split(',')[0][3:] in (one, other, 'new.png') else ''}" for row in rows_of(parts)]
     with pytest.raises(DataError, match=r"got ok/new\.png, which by group or content binds images of test and train"):
         load_dataset(write_csv(parts, rows, "path,label,group"), remembered=known)
+
+
+@pytest.mark.parametrize(("declared", "said"), [(16, True), (12, False)])
+def test_load_dataset_says_that_a_declared_depth_leaves_images_dark(tmp_path, declared, said):
+    for number, label in enumerate(("ok", "scratch")):
+        (tmp_path / label).mkdir()
+        for index in range(8):
+            pixels = np.random.default_rng(100 * number + index).integers(0, 4096, (20, 24), dtype=np.uint16)
+            (tmp_path / label / f"{index}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    notes = load_dataset(tmp_path, bit_depth=declared).notes
+    dark = (
+        "no image has a value of more than 12 of the 16 bits declared: the model sees them dark; "
+        "--bit-depth 12 if that is the camera's depth",
+    )
+    assert notes == (dark if said else ())

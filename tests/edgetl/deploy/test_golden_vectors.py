@@ -27,6 +27,15 @@ def test_folder_images_needs_enough_of_them(tmp_path):
         folder_images(tmp_path / "absent")
 
 
+def test_folder_images_takes_some_from_all_over_a_large_folder(tmp_path):
+    for index in range(200):
+        (tmp_path / f"{index:03}.png").touch()
+    found = [int(path.stem) for path in folder_images(tmp_path)]
+    assert len(found) == COUNT
+    assert (found[0], found[-1]) == (6, 193)
+    assert found == sorted(set(found))
+
+
 def test_golden_set_holds_raw_images_and_what_the_model_sees_of_them(tiny_bundle, tmp_path):
     from edgetl_runtime.bundle import open_bundle
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgetl.deploy.ledger import ledger_path, next_sequence
+from edgetl.deploy.ledger import check_ledger, ledger_path, next_sequence
 from edgetl.errors import RunError
 from edgetl_runtime.errors import UsageError
 
@@ -43,3 +43,16 @@ def test_next_sequence_refuses_a_damaged_ledger(content):
     with pytest.raises(RunError):
         next_sequence("screws")
     assert path.read_text() == content
+
+
+def test_state_that_cannot_be_written_is_said_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("EDGETL_STATE", str(tmp_path / "file"))
+    with pytest.raises(RunError, match=r"the state folder .*file must be writable") as caught:
+        check_ledger("screws")
+    assert caught.value.fix == "EDGETL_STATE=FOLDER for another place; it keeps the sequence numbers of every line"
+
+
+def test_checking_the_ledger_takes_no_number():
+    check_ledger("screws")
+    assert next_sequence("screws") == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgetl.errors import RunError
+from edgetl.errors import StoppedError
 from edgetl.finetune.features import BATCH, cache_dir, cached_features, extract, feature_key
 from edgetl.finetune.interrupt import StopFlag
 
@@ -61,6 +61,14 @@ def test_cached_features_are_computed_again_where_the_file_is_damaged(damage):
     assert compute.calls == 2
 
 
+def test_cached_features_are_computed_where_the_cache_cannot_be_written_and_that_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "file"))
+    said = []
+    assert np.array_equal(cached_features("key", Counted(), n=4, note=said.append), FEATURES)
+    assert said == [f"features are not kept: {tmp_path / 'file'}: File exists; EDGETL_CACHE names another folder"]
+
+
 def test_feature_key_follows_everything_features_depend_on(monkeypatch):
     base = ("images", "weights", "backbone", "cpu")
     keys = {feature_key(*base)}
@@ -90,5 +98,6 @@ def test_extract_keeps_the_order_and_ends_at_a_stop():
     assert found[:, 0].tolist() == list(range(len(images)))
     assert seen[-1] == (len(images), len(images))
     stop.set()
-    with pytest.raises(RunError, match=r"a stop while extracting features(?s:.)*--resume"):
+    with pytest.raises(StoppedError, match=r"a stop while extracting features(?s:.)*--resume") as caught:
         extract(brightness, images, progress=lambda *_: None, stop=stop)
+    assert caught.value.exit_code == 130
