@@ -37,7 +37,7 @@ def exported(tmp_path_factory):
 
     def export(name):
         if name not in ALWAYS and not os.environ.get("EDGETL_CATALOGUE"):
-            pytest.skip("exported by make test-catalogue")
+            pytest.skip("exported on request: make test-catalogue")
         if name not in done:
             done[name] = _export(name, tmp_path_factory.mktemp(name) / "model.onnx")
         return done[name]

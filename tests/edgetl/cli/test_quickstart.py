@@ -25,7 +25,7 @@ def absent():
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     if absent():
-        pytest.skip(f"not installed: {', '.join(absent())}; pip install 'edgetl[quickstart]'")
+        pytest.skip(f"not installed: {', '.join(absent())}: make install")
     out = tmp_path_factory.mktemp("quickstart") / "out"
     command = [
         sys.executable,

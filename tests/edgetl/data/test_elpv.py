@@ -12,7 +12,7 @@ from edgetl.errors import DataError
 from edgetl_runtime.errors import UsageError
 
 needs_elpv = pytest.mark.skipif(
-    importlib.util.find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed"
+    importlib.util.find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed: make install"
 )
 
 

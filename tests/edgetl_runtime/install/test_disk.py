@@ -71,7 +71,7 @@ def test_append_and_truncate(tmp_path: Path) -> None:
 def mounts():
     """Skip where this process may not mount in a namespace of its own."""
     if subprocess.run([*NAMESPACE, "mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode:
-        pytest.skip("mounting in a namespace of one's own is not allowed here")
+        pytest.skip("mounting is refused here: sudo make test, outside of containers")
 
 
 def on(filesystem, root, kit, *, then=":"):
@@ -144,7 +144,7 @@ def test_a_folder_that_may_not_be_written_is_one_sentence(kit, tmp_path):
     assert read_tree(root) == before
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: apt-get install strace")
 def test_a_generation_that_the_disk_cannot_read_is_told(kit, tmp_path):
     root = tmp_path / "device"
     write_tree(kit.starts["new"], root)

@@ -16,7 +16,8 @@ from edgetl_runtime.install.unit import UnitOptions, make_unit
 
 FOLDERS = {"root": Path("/srv/edgetl"), "images": Path("/srv/in"), "out": Path("/srv/out")}
 no_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd-analyze here: the text was checked, not by systemd"
+    shutil.which("systemd-analyze") is None,
+    reason="the unit's text was checked, not by systemd: apt-get install systemd",
 )
 
 
@@ -126,7 +127,7 @@ def test_names_are_quoted_as_systemd_reads_them():
 
 
 @pytest.mark.usefixtures("on_a_station")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sudo make test")
 def test_the_user_is_the_owner_of_the_root(tmp_path):
     folder = tmp_path / "edgetl"
     folder.mkdir()

@@ -46,7 +46,7 @@ def stub_folder(tmp_path_factory):
     """The folder of the stub driver."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("no C compiler to make the stub driver with")
+        pytest.skip("no C compiler to make the stub driver with: apt-get install gcc libc6-dev")
     folder = tmp_path_factory.mktemp("driver")
     words = [compiler, "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wl,-soname,libcuda.so.1"]
     subprocess.run([*words, "-o", folder / "libcuda.so.1", HERE / "libcuda_stub.c"], check=True, timeout=60)
