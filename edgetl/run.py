@@ -211,7 +211,7 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  (JSON)
 
 
 def _check_file(path: Path, expected: str | None, run_json: Path) -> None:
-    fix = "restore the folder from a backup, or run edgetl finetune again with --force"
+    fix = "restore the folder from a backup, or run edgetl finetune again with --force --split-from none"
     if expected is None:
         raise RunError(f"{path.name} of {run_json}", "recorded with its digest", "none", fix=fix)
     try:

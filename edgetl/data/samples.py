@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     # called with (done, total) from the calling thread
     Progress = Callable[[int, int], None]
@@ -142,17 +142,26 @@ class Dataset:
     @property
     def digest(self) -> str:
         """sha256 over the sorted names, contents, class names and splits; independent of where the root lies."""
-        return self._digest([[self.name_of(s), s.sha256, self.classes[s.label], s.split] for s in self.samples])
+        return _digest([[self.name_of(s), s.sha256, self.classes[s.label], s.split] for s in self.samples])
 
     @property
     def split_digest(self) -> str:
         """sha256 over which content is in which split, whatever the files are called."""
-        return self._digest([[s.sha256, s.split] for s in self.samples])
+        return split_digest([s.sha256, s.split] for s in self.samples)
 
-    @staticmethod
-    def _digest(rows: list[list[str]]) -> str:
-        digest = hashlib.sha256()
-        for row in sorted(rows):
-            # NUL cannot occur in a file name, so no two different rows give the same bytes
-            digest.update(b"\0".join(os.fsencode(word) for word in row) + b"\n")
-        return digest.hexdigest()
+
+def split_digest(rows: Iterable[list[str]]) -> str:
+    """Return the digest that a run records of its split.
+
+    Args:
+        rows: Content digest and split of every image, in any order.
+    """
+    return _digest(rows)
+
+
+def _digest(rows: Iterable[list[str]]) -> str:
+    digest = hashlib.sha256()
+    for row in sorted(rows):
+        # NUL cannot occur in a file name, so no two different rows give the same bytes
+        digest.update(b"\0".join(os.fsencode(word) for word in row) + b"\n")
+    return digest.hexdigest()

@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetl.data.samples import SPLITS, Remembered, Sample
+from edgetl.data.samples import SPLITS, Remembered, Sample, split_digest
 from edgetl.errors import RunError
 from edgetl.files import write_whole
 from edgetl.run import read_json
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgetl.data.samples import Dataset, SplitName
     from edgetl.run import RunFolder
 
+REDRAW = "--split-from none to draw a new split, or restore the file"
 COLUMNS = ("path", "label", "split", "group", "certainty", "sha256")
 
 
@@ -62,7 +63,7 @@ def recall(split_from: str | None, folder: RunFolder) -> Remembered | None:
 
     Raises:
         UsageError: There is no such file.
-        RunError: It is damaged.
+        RunError: It is damaged, or not the split of the run that it lies in.
     """
     chosen = Path(split_from) if split_from is not None else folder.split_csv
     path = chosen / "split.csv" if chosen.is_dir() else chosen
@@ -73,16 +74,29 @@ def recall(split_from: str | None, folder: RunFolder) -> Remembered | None:
         raise UsageError(f"--split-from {chosen}", "a run, or its split.csv", "no such file", fix=fix)
     splits: dict[str, SplitName] = {}
     groups: dict[str, SplitName] = {}
-    for row in _rows(path, fix="--split-from none to draw a new split, or restore the file"):
+    rows = _rows(path, fix=REDRAW)
+    for row in rows:
         split = SPLITS[SPLITS.index(row["split"])]
         splits[row["sha256"]] = split
         if row["group"]:
             groups[row["group"]] = split
-    try:
-        looks = int(read_json(path.with_name("run.json"))["test_looks"])
-    except (RunError, KeyError, TypeError, ValueError):  # it was never finished: nobody has looked at test
-        looks = 0
+    looks = _looks_at_test(path.with_name("run.json"), rows)
     return Remembered(source=path, splits=splits, groups=groups, test_looks=looks)
+
+
+def _looks_at_test(run_json: Path, rows: Sequence[dict[str, str]]) -> int:
+    """Return how often the test split of a run was evaluated, if `rows` are its split."""
+    if not run_json.is_file():  # it was never finished: nobody has looked at test
+        return 0
+    try:
+        run = read_json(run_json)
+        looks, expected = int(run["test_looks"]), run["data"]["split_digest"]
+    except (RunError, KeyError, TypeError, ValueError) as error:
+        raise RunError(str(run_json), "the readable record of a run", f"{error!s:.80}", fix=REDRAW) from error
+    if split_digest([row["sha256"], row["split"]] for row in rows) != expected:
+        what, must = str(run_json.with_name("split.csv")), "the split that run.json was written with"
+        raise RunError(what, must, "another one", fix=REDRAW)
+    return looks
 
 
 def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:

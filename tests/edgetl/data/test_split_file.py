@@ -110,8 +110,28 @@ def test_recall_takes_the_run_in_the_folder_unless_told_otherwise(written, tmp_p
 
 def test_looks_at_test_are_counted_by_its_images(written, tmp_path):
     path, data = written
-    write_json(tmp_path / "run.json", {"test_looks": 3})
+    write_json(tmp_path / "run.json", {"test_looks": 3, "data": {"split_digest": data.split_digest}})
     known = recall(str(path), RunFolder(tmp_path / "new"))
     assert known is not None
     assert known.looks_at(data.split("test")) == known.looks_at(data.split("test")[:1]) == 3
     assert known.looks_at(data.split("train")) == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (
+            {"test_looks": 3, "data": {"split_digest": "0" * 64}},
+            r"split\.csv must be the split that run\.json was written",
+        ),
+        ({"test_looks": 3}, r"run\.json must be the readable record of a run"),
+        ([], r"run\.json must be the readable record of a run"),
+    ],
+    ids=["another run's", "no digest", "no run"],
+)
+def test_recall_refuses_a_split_that_the_run_beside_it_does_not_know(run, words, written, tmp_path):
+    write_json(tmp_path / "run.json", run)
+    for split_from in (None, str(tmp_path), str(written[0])):
+        with pytest.raises(RunError, match=words) as caught:
+            recall(split_from, RunFolder(tmp_path))
+        assert caught.value.fix.startswith("--split-from none to draw a new split")
