@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgetl.search.state import SearchState
 
 STATE = "state.json"
+ALLOWANCES = ("allow_unproven", "allow_disturbed")
 WHO = "edgetl search"
 
 
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         if not args.resume:
             clear(args.out)
         state = SearchState(args.out / STATE, job.asked(), resume=args.resume)
-        allowed = {name: getattr(args, name, False) for name in ("allow_unproven", "allow_disturbed")}
+        allowed = {name: getattr(args, name, False) for name in ALLOWANCES}
         return search(args.out, job, state, progress, **allowed)
 
 
@@ -278,8 +279,7 @@ def chosen_by_search(
         _check_free(out, replace=True)
         clear(out)
     state = SearchState(out / STATE, job.asked(), resume=resume)
-    allowed = {"allow_unproven": config.allow_unproven, "allow_disturbed": config.allow_disturbed}
-    result = search(out, job, state, progress, **allowed)
+    result = search(out, job, state, progress, **{name: getattr(config, name) for name in ALLOWANCES})
     progress.note("\n".join(["", *table(result), "", *_choice_lines(result), ""]))
     point = next(p for p in result["points"] if p["chosen"])
     shipped = next(n["run"] for n in result["networks"] if n["name"] == point["network"])

@@ -35,9 +35,10 @@ TURN_S = 0.1  # what disturbs a machine mostly lasts longer, and then hits the n
 TURN_IMAGES = 10
 TURNS = 30  # of every candidate; they pool to the 299 samples that a p99 needs
 SETTLE = 3  # calls before a turn that are not timed
-SETTLE_S = 120.0  # at most, for further turns of those of which it is not clear which is fastest
+SETTLE_S = 60.0  # at most, for further turns of those of which it is not clear which is fastest
 SCREEN_TURNS = 5
-WARMUP_S = 5.0  # at most, of each candidate
+WARMUP_S = 3.0  # at most, of each candidate
+SCREEN_WARMUP_S = 0.5
 SLOWEST = 32  # kept of each candidate, or 2 %: how many lie above any bound on a p99 that it nearly keeps
 SLOWEST_SHARE = 0.02
 _NS_PER_MS = 1e6
@@ -126,8 +127,9 @@ class _Timed:
             temperature=candidate.temperature,
         )
 
-    def warm_up(self) -> None:
-        self.steady, _ = warm_up(self.decide, self.contestant.encoded, max_seconds=WARMUP_S, clock_ns=self.clock_ns)
+    def warm_up(self, max_seconds: float) -> None:
+        images = self.contestant.encoded
+        self.steady, _ = warm_up(self.decide, images, max_seconds=max_seconds, clock_ns=self.clock_ns)
 
     def take_turn(self, cycle: int) -> None:
         """Decide on the images of a cycle, which are the same for all, so often that it takes the time of a turn."""
@@ -232,7 +234,7 @@ def measure_together(
     """Time candidates of any number of runs in the same turns, so that all see the same machine.
 
     Those of which it is not clear which is fastest, and a fastest one whose p99 is not proven, take further turns until
-    that is clear or two minutes are over.
+    that is clear or a minute is over.
 
     Args:
         contestants: Those this machine can run.
@@ -247,7 +249,7 @@ def measure_together(
     """
     machine = machine or Machine()
     with measuring_alone(note), _collected(), contextlib.ExitStack() as stack:
-        timed = _loaded(contestants, machine, stack)
+        timed = _loaded(contestants, machine, stack, warmup_s=WARMUP_S)
         course = _Course(timed, machine, progress)
         course.run(timed, TURNS)
         until_ns = machine.clock_ns() + round(SETTLE_S * 1e9)
@@ -292,10 +294,12 @@ def turns_of(candidate: Candidate) -> Sequence[float | None]:
     return candidate.latency["turns_ms"] if candidate.latency else ()
 
 
-def _loaded(contestants: Sequence[Contestant], machine: Machine, stack: contextlib.ExitStack) -> list[_Timed]:
+def _loaded(
+    contestants: Sequence[Contestant], machine: Machine, stack: contextlib.ExitStack, *, warmup_s: float
+) -> list[_Timed]:
     timed = [_Timed(c, stack.enter_context(machine.open(c.candidate)), machine.clock_ns) for c in contestants]
     for item in timed:
-        item.warm_up()
+        item.warm_up(warmup_s)
     return timed
 
 
@@ -310,7 +314,7 @@ def screen(
     """
     machine = machine or Machine()
     with measuring_alone(note), _collected(), contextlib.ExitStack() as stack:
-        timed = _loaded(contestants, machine, stack)
+        timed = _loaded(contestants, machine, stack, warmup_s=SCREEN_WARMUP_S)
         _Course(timed, machine, lambda _done, _all: None).run(timed, SCREEN_TURNS)
         return [min(ms for ms in item.medians_ms() if ms is not None) for item in timed]
 

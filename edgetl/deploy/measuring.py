@@ -64,7 +64,7 @@ class Measuring:
             terms = unmeasured_terms(self.contract, self.profile)
             return [c.held_to(terms) for c in room.one_per_model(tried)]
         encoded = [s.path.read_bytes() for s in spread(self.val, TIMING_IMAGES)]
-        with self.progress.stage(f"time {len(accurate)} candidates", unit="rounds") as advance:
+        with self.progress.stage(f"time {len(accurate)} candidates", unit="turns") as advance:
             measured = measure_candidates(self.run, accurate, encoded, advance, self._standing)
         judged = [c.held_to(self._terms(c)) for c in measured]
         return judged + room.one_per_model([c for c in tried if not c.accepted])
