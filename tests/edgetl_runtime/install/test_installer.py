@@ -313,7 +313,7 @@ def test_too_little_memory_is_said_before_anything_runs(kit, device_at, monkeypa
     [
         ({"requires": Requires(arch=("riscv64",))}, "it needs riscv64, this is "),
         ({"requires": Requires(cpu_flags=("no_such_flag",))}, "the CPU lacks no_such_flag"),
-        ({"backend": "from_the_future"}, "the backend must be known; got 'from_the_future'"),
+        ({"backend": "from_the_future"}, "this edgetl-runtime has no backend from_the_future"),
     ],
     ids=["other machine", "other CPU", "no such backend"],
 )
