@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 RUNTIMES = ROOT / "runtimes"
-NEVER_THERE = ("torch", "torchvision", "timm", "onnx", "onnxscript", "nncf", "sklearn", "PIL", "edgetl")
+NEVER_THERE = ("torch", "torchvision", "timm", "onnx", "onnxscript", "nncf", "sklearn", "edgetl")
 pytestmark = pytest.mark.timeout(600)
 
 
