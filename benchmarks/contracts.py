@@ -41,7 +41,7 @@ from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.schema import to_mapping
-from edgetl_runtime.tasks.classification import decide
+from edgetl_runtime.tasks.inspection import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,9 +171,7 @@ def digest(*parts: object) -> str:
 def essence(variants: Sequence[VariantManifest], manifest: Manifest) -> list[tuple[object, ...]]:
     """Return all of variants that decides what they answer."""
     contents = {f.name: f.sha256 for f in manifest.files}
-    return [
-        (v.backend, v.precision, v.options, v.thresholds, v.temperature, contents[v.files["model"]]) for v in variants
-    ]
+    return [(v.backend, v.precision, v.options, v.params, contents[v.files["model"]]) for v in variants]
 
 
 class Bench:
@@ -236,12 +234,11 @@ class Bench:
         if not path.is_file():
             run, model = self.run, (self.folder.path / "export" / "model.onnx").read_bytes()
             engine, options = edgetl_runtime.backends.get("onnxruntime"), LoadOptions(precision="f32")
-            known = {name: getattr(run, name) for name in ("classes", "defect_classes", "thresholds", "temperature")}
             found = []
             with engine.load(engine.compile(model, options), options) as session:
                 for file, _ in self.files[split]:
                     tensor = preprocess(decode(file, run.preprocess), run.preprocess, colour="rgb")
-                    found += decide(session.infer(tensor[np.newaxis]), **known)
+                    found += TASK.decide(session.infer(tensor[np.newaxis]), run.labels, run.params)
             path.write_text(json.dumps([(d.label, d.verdict) for d in found]), encoding="utf-8")
         return [(label, verdict) for label, verdict in json.loads(path.read_text(encoding="utf-8"))]
 

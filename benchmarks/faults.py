@@ -28,7 +28,7 @@ from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer
 from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 from edgetl_runtime.signature import TrustedKey
-from edgetl_runtime.tasks.classification import Thresholds, probabilities
+from edgetl_runtime.tasks.inspection import TASK, Labels, Params, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator  # noqa: TC004  (dataclasses' words only)
@@ -68,19 +68,22 @@ def small_bundle(
     backend, options = get("null"), LoadOptions(threads=1)
     model %= (999 if wrong else seed, 0.0)
     with backend.load(backend.compile(model, options), options) as opened:
-        scores = probabilities(opened.infer(tensors), 1.0).astype(np.float32)
-    members["scores.npy"], half = npy(scores), Thresholds(nok_at=0.5, ok_below=0.5)
+        outputs = opened.infer(tensors)
+    labels = Labels(classes=("bad", "ok"), defect_classes=("bad",))
+    params = Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0)
+    scores = TASK.scores(outputs, labels, params).astype(np.float32)
+    members["scores.npy"] = npy(scores)
     members |= {f"{index}.png": data for index, data in enumerate(images)}
     if padding:
         members["padding.bin"] = np.random.default_rng(2).bytes(padding)
     variant = manifest.VariantManifest(
         id="null-f32", backend="null", precision="f32", files={"model": "model.json"}, golden="scores.npy",
-        thresholds=half, temperature=1.0, golden_tolerance=manifest.GoldenTolerance(max_abs=1e-6),
-        golden_decisions=golden.decisions_of(scores, ("bad", "ok"), ("bad",), half),
+        params=params, golden_tolerance=manifest.GoldenTolerance(max_abs=1e-6),
+        golden_decisions=golden.decisions_of(TASK, scores, labels, params),
     )  # fmt: skip
     described = manifest.Manifest(
-        min_runtime="0.1.0", created="2026-01-01", edgetl_version="0.1.0", task="classification", line="small",
-        sequence=sequence, classes=("bad", "ok"), defect_classes=("bad",), preprocess=spec, variants=(variant,),
+        min_runtime="0.1.0", created="2026-01-01", edgetl_version="0.1.0", task="inspection", line="small",
+        sequence=sequence, labels=labels, outputs=TASK.outputs(labels), preprocess=spec, variants=(variant,),
         chosen="null-f32", versions={"opencv": cv2.__version__},
         golden=manifest.GoldenManifest(
             count=2, images=("0.png", "1.png"), tensors="tensors.npy", licence="CC0-1.0",

@@ -52,7 +52,7 @@ EVALUATE = (
     "name, model, images, out, count = sys.argv[1:6]; options = LoadOptions(threads=1); engine = backends.get(name);"
     "session = engine.load(engine.compile(open(model, 'rb').read(), options), options);"
     "data = np.load(images, mmap_mode='r')[: int(count)];"
-    "np.save(out, np.concatenate([session.infer(np.array(image)[None]) for image in data]))"
+    "np.save(out, np.concatenate([session.infer(np.array(image)[None])['logits'] for image in data]))"
 )
 
 

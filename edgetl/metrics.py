@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities, verdicts
+from edgetl_runtime.tasks.inspection import Thresholds, defect_scores, verdicts
+from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

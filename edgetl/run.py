@@ -20,7 +20,8 @@ from edgetl.files import changing, clear, contents, sha256_of, write_whole
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, to_mapping
-from edgetl_runtime.tasks.classification import Thresholds, check_temperature
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
+from edgetl_runtime.tasks.softmax import check_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Run:
     schema: Literal["edgetl.run/1"] = "edgetl.run/1"
     edgetl_version: str
     created: str
-    task: Literal["classification"] = "classification"
+    task: Literal["inspection"] = "inspection"
     backbone: str
     image_px: int
     kept: Literal["baseline", "finetuned"]
@@ -101,6 +102,16 @@ class Run:
     def in_words(self) -> str:
         """Which classes are good parts and which are defects, as one line."""
         return classes_in_words(self.classes, self.defect_classes)
+
+    @property
+    def labels(self) -> Labels:
+        """What is decided about, as the device's task wants it."""
+        return Labels(classes=self.classes, defect_classes=self.defect_classes)
+
+    @property
+    def params(self) -> Params:
+        """How the float model decides, likewise."""
+        return Params(thresholds=self.thresholds, temperature=self.temperature)
 
 
 def classes_in_words(classes: Sequence[str], defects: Sequence[str]) -> str:
@@ -170,7 +181,10 @@ class RunFolder:
             got = "an unfinished one" if self.config_json.is_file() else "no run.json"
             fix = f"edgetl finetune DATA --out {self.path}" + (" --resume" if self.config_json.is_file() else "")
             raise RunError(f"run {self.path}", "a finished run", got, fix=fix)
-        run = from_mapping(Run, read_json(self.run_json), where=str(self.run_json), error=RunError)
+        mapping = read_json(self.run_json)
+        if isinstance(mapping, dict) and mapping.get("task") == "classification":  # what edgetl 0.1 called it
+            mapping["task"] = "inspection"
+        run = from_mapping(Run, mapping, where=str(self.run_json), error=RunError)
         for path in (self.split_csv, self.weights, self.predictions):
             _check_file(path, run.files.get(path.name), self.run_json)
         return run

@@ -22,7 +22,7 @@ from edgetl_runtime import backends, golden, manifest
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.decode import decode
 from edgetl_runtime.preprocess import PreprocessSpec, preprocess
-from edgetl_runtime.tasks.classification import Thresholds, probabilities
+from edgetl_runtime.tasks.inspection import TASK, Labels, Params, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,12 +87,13 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
     tensors = np.stack([preprocess(decode(data, spec), spec, colour="rgb") for data in images])
     members = {"models/float/model.onnx": build_tiny_onnx(size_px=size_px), "models/null/model.json": b'{"classes": 2}'}
     models = {"onnxruntime": "models/float/model.onnx", "openvino": "models/float/model.onnx"}
-    variants, half = [], Thresholds(nok_at=0.5, ok_below=0.5)
+    variants, labels = [], Labels(classes=("bad", "ok"), defect_classes=("bad",))
+    params = Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.5)
     for name in ("onnxruntime", "openvino", "null"):
         member = models.get(name, "models/null/model.json")
         backend, options = backends.get(name), LoadOptions(threads=1)
         with backend.load(backend.compile(members[member], options), options) as session:
-            scores = probabilities(session.infer(tensors), 1.5).astype(np.float32)
+            scores = TASK.scores(session.infer(tensors), labels, params).astype(np.float32)
         members[f"golden/{name}.npy"] = npy(scores)
         variants.append(
             manifest.VariantManifest(
@@ -101,11 +102,10 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
                 precision="f32",
                 files={"model": member},
                 options=manifest.VariantOptions(threads=1),
-                thresholds=half,
-                temperature=1.5,
+                params=params,
                 golden=f"golden/{name}.npy",
                 golden_tolerance=manifest.GoldenTolerance(max_abs=1e-3),
-                golden_decisions=golden.decisions_of(scores, ("bad", "ok"), ("bad",), half),
+                golden_decisions=golden.decisions_of(TASK, scores, labels, params),
             )
         )
     members |= {f"golden/{index:03}.png": data for index, data in enumerate(images)}
@@ -115,11 +115,11 @@ def tiny_contents(*, size_px: int = 16, count: int = 16) -> tuple[manifest.Manif
             min_runtime="0.1.0",
             created="2026-01-01",
             edgetl_version="0.1.0",
-            task="classification",
+            task="inspection",
             line="tiny",
             sequence=1,
-            classes=("bad", "ok"),
-            defect_classes=("bad",),
+            labels=labels,
+            outputs=TASK.outputs(labels),
             preprocess=spec,
             variants=tuple(variants),
             chosen="onnxruntime-f32",

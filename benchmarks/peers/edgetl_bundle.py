@@ -7,5 +7,5 @@ from protocol import serve
 import edgetl_runtime
 
 session = edgetl_runtime.open(sys.argv[3])
-classes = session.manifest.classes
+classes = session.manifest.labels.classes
 serve(lambda image: classes.index(session.predict(image).label))

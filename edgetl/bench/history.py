@@ -112,7 +112,7 @@ def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
             "memory_mb": r.summary["memory_mb"],
             "start_ms": r.summary["start_ms"],
             "accuracy": None if r.accuracy is None else r.accuracy["accuracy"],
-            "escapes": None if r.accuracy is None else r.accuracy["escapes"],
+            "escapes": None if r.accuracy is None else r.accuracy.get("escapes"),
             "front": on_front.get(id(r)),
             "verdict": r.verdict,
             "machine": r.environment["fingerprint"][:8],

@@ -19,7 +19,8 @@ from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.probe import facts, lacking
 from edgetl_runtime.schema import to_mapping
-from edgetl_runtime.tasks.classification import Thresholds, check_temperature
+from edgetl_runtime.tasks.inspection import Params, Thresholds
+from edgetl_runtime.tasks.softmax import check_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +97,11 @@ class Candidate:
         check_temperature(self.temperature)
 
     @property
+    def params(self) -> Params:
+        """How it decides, as the device's task wants it."""
+        return Params(thresholds=self.thresholds, temperature=self.temperature)
+
+    @property
     def accepted(self) -> bool:
         """Whether the contract is kept."""
         return not self.why
@@ -155,7 +161,8 @@ def logits_of(backend: str, model: bytes, options: LoadOptions, images: NDArray[
     """Run every image, one at a time as a station does, float32 (N, C)."""
     engine = backends.get(backend)
     with engine.load(engine.compile(model, options), options) as session:
-        return np.concatenate([session.infer(np.ascontiguousarray(image)[np.newaxis]) for image in images])
+        outputs = [session.infer(np.ascontiguousarray(image)[np.newaxis]) for image in images]
+    return np.concatenate([found["logits"] for found in outputs])
 
 
 def evaluated(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Logits:

@@ -9,12 +9,12 @@ import numpy as np
 
 from edgetl.deploy.candidates import evaluated
 from edgetl.errors import DataError
+from edgetl_runtime import tasks
 from edgetl_runtime.decode import decode
 from edgetl_runtime.golden import decisions_of, tensor_digest
 from edgetl_runtime.image_files import images_below
 from edgetl_runtime.manifest import GoldenDecision, GoldenManifest, GoldenTolerance
 from edgetl_runtime.preprocess import preprocess
-from edgetl_runtime.tasks.classification import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +71,9 @@ class GoldenSet:
     def expected(self, candidate: Candidate) -> tuple[bytes, tuple[GoldenDecision, ...]]:
         """Return the probabilities a candidate must answer, `.npy` float32 (G, C), and what it must decide."""
         logits = evaluated(candidate.backend, candidate.model, candidate.load_options, self.tensors)
-        scores = probabilities(logits, candidate.temperature).astype(np.float32)
-        return npy(scores), decisions_of(scores, self.run.classes, self.run.defect_classes, candidate.thresholds)
+        task, labels = tasks.get(self.run.task), self.run.labels
+        scores = task.scores({"logits": logits}, labels, candidate.params).astype(np.float32)
+        return npy(scores), decisions_of(task, scores, labels, candidate.params)
 
 
 def tolerance(candidate: Candidate) -> GoldenTolerance:

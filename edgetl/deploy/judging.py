@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edgetl.deploy.contract import Contract, breaches, close_calls
 from edgetl.metrics import evaluate, flips, is_defective, refit_temperature
 from edgetl.thresholds import carry_thresholds, likely_crossings, refit_thresholds
-from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities, verdicts
+from edgetl_runtime.tasks.inspection import Thresholds, defect_scores, verdicts
+from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

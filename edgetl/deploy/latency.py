@@ -10,21 +10,20 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.ranking import rank
 from edgetl.deploy.terms import Standing
-from edgetl_runtime import backends
+from edgetl_runtime import backends, tasks
 from edgetl_runtime.backends.base import BackendSession
 from edgetl_runtime.bench.alone import measuring_alone
 from edgetl_runtime.decode import decode
 from edgetl_runtime.measure import percentile, time_calls, warm_up
 from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.probe import facts
-from edgetl_runtime.tasks.classification import decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +51,12 @@ class Deciding(Protocol):
         """From image to tensor."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """In the order of the logits."""
+    def task(self) -> str:
+        """Its name."""
 
     @property
-    def defect_classes(self) -> tuple[str, ...]:
-        """Those of them that are defects."""
+    def labels(self) -> Any:  # noqa: ANN401  (the task's)
+        """What is decided about."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,23 +108,19 @@ class _Timed:
     def __init__(self, contestant: Contestant, session: BackendSession, clock_ns: Callable[[], int]) -> None:
         self.contestant, self.session, self.clock_ns = contestant, session, clock_ns
         self.turns_ms: list[tuple[float, ...] | None] = []  # None where it sat out
+        self.task = tasks.get(contestant.run.task)
+        self.labels, self.params = contestant.run.labels, contestant.candidate.params  # made and checked once
         self.infer_ms: list[float] = []
         self.steady = False
         self._inferring: list[float] = []
 
     def decide(self, encoded: bytes) -> None:
-        run, candidate = self.contestant.run, self.contestant.candidate
-        tensor = preprocess(decode(encoded, run.preprocess), run.preprocess, colour="rgb")
+        spec = self.contestant.run.preprocess
+        tensor = preprocess(decode(encoded, spec), spec, colour="rgb")
         begin = self.clock_ns()
-        logits = self.session.infer(tensor[np.newaxis])
+        outputs = self.session.infer(tensor[np.newaxis])
         self._inferring.append((self.clock_ns() - begin) / _NS_PER_MS)
-        decide(
-            logits,
-            classes=run.classes,
-            defect_classes=run.defect_classes,
-            thresholds=candidate.thresholds,
-            temperature=candidate.temperature,
-        )
+        self.task.decide(outputs, self.labels, self.params)
 
     def warm_up(self, max_seconds: float) -> None:
         images = self.contestant.encoded

@@ -30,6 +30,7 @@ from edgetl.deploy.retraining import retrained
 from edgetl.deploy.terms import require_proof, untested_terms
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
+from edgetl_runtime import tasks
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.manifest import Cost, Manifest, VariantManifest
 from edgetl_runtime.probe import facts
@@ -310,8 +311,7 @@ class Deploying:
             files={"model": member} | ({"engine": f"models/{candidate.id}/engine.plan"} if engine else {}),
             options=candidate.options,
             requires=candidate.requires,
-            thresholds=candidate.thresholds,
-            temperature=candidate.temperature,
+            params=candidate.params,
             golden=f"golden/{candidate.id}.npy",
             golden_tolerance=tolerance(candidate),
             evidence={
@@ -342,8 +342,8 @@ class Deploying:
             task=run.task,
             line=line,
             sequence=next_sequence(line),
-            classes=run.classes,
-            defect_classes=run.defect_classes,
+            labels=run.labels,
+            outputs=tasks.get(run.task).outputs(run.labels),
             preprocess=run.preprocess,
             variants=tuple(variants),
             chosen=chosen.id,

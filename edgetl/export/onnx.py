@@ -227,8 +227,9 @@ def _check_batches(data: bytes, wrapped: Deployable, size_px: tuple[int, int]) -
             batch = np.random.default_rng(count).integers(0, 256, (count, *size_px, 3), np.uint8)
             with torch.inference_mode():
                 expected = tuple(wrapped(torch.from_numpy(batch)).shape)
-            if session.infer(batch).shape != expected:
-                got = f"{session.infer(batch).shape}"
+            found = session.infer(batch)[OUTPUT].shape
+            if found != expected:
+                got = f"{found}"
                 raise ExportError(
                     f"the output for {count} images", f"of shape {expected}", got, fix="choose another --backbone"
                 )

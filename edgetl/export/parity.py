@@ -16,6 +16,7 @@ from edgetl.errors import ParityError
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.tasks.softmax import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,13 +83,6 @@ class ParityReport:
     engines: tuple[EngineParity, ...]
 
 
-def probabilities(logits: Logits) -> NDArray[np.float64]:
-    """Return the softmax of each row, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    softmax: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return softmax
-
-
 def max_abs(a: Logits, b: Logits) -> float:
     """Return the largest absolute difference.
 
@@ -134,7 +128,7 @@ def flips(a: Logits, b: Logits, *, tie: float = 0.0) -> int:
     """
     first, second = a.argmax(axis=1), b.argmax(axis=1)
     rows = np.arange(len(a))
-    p = probabilities(a) if len(a) else a
+    p = softmax(a) if len(a) else a
     return int(np.sum((first != second) & (p[rows, first] - p[rows, second] > tie)))
 
 
@@ -142,7 +136,7 @@ def compare(engine: str, reference: Logits, logits: Logits, *, tie: float) -> En
     """Compute every metric of one engine against the reference."""
     return EngineParity(
         engine=engine,
-        max_abs=max_abs(probabilities(reference), probabilities(logits)),
+        max_abs=max_abs(softmax(reference), softmax(logits)),
         max_abs_logit=max_abs(reference, logits),
         cosine=cosine(reference, logits),
         label_agreement=label_agreement(reference, logits),
@@ -195,7 +189,8 @@ def engine_logits(engine: str, data: bytes, images: NDArray[np.uint8]) -> NDArra
     backend.require()
     options = LoadOptions(precision="f32", batch=None)
     with backend.load(backend.compile(data, options), options) as session:
-        return np.concatenate([session.infer(np.array(images[i : i + BATCH])) for i in range(0, len(images), BATCH)])
+        outputs = [session.infer(np.array(images[i : i + BATCH])) for i in range(0, len(images), BATCH)]
+    return np.concatenate([found["logits"] for found in outputs])
 
 
 def _refuse_beyond(record: EngineParity, tolerance: ParityTolerance, count: int) -> None:

@@ -39,7 +39,8 @@ from edgetl.thresholds import fit_thresholds, widened
 from edgetl.versions import versions
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import to_mapping
-from edgetl_runtime.tasks.classification import Thresholds, defect_scores, probabilities
+from edgetl_runtime.tasks.inspection import Thresholds, defect_scores
+from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable

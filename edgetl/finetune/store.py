@@ -13,7 +13,8 @@ from edgetl import backbones
 from edgetl.backbones.build import build
 from edgetl.errors import RunError
 from edgetl.files import write_whole
-from edgetl_runtime.tasks.classification import decide
+from edgetl_runtime.tasks.inspection import TASK
+from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,13 +58,7 @@ def write_predictions(
     writer = csv.writer(text)
     writer.writerow(PREDICTION_COLUMNS)
     for samples, logits in rows:
-        decisions = decide(
-            logits,
-            classes=run.classes,
-            defect_classes=run.defect_classes,
-            thresholds=run.thresholds,
-            temperature=run.temperature,
-        )
+        decisions = TASK.decided(probabilities(logits, run.temperature), run.labels, run.params)
         for s, d in zip(samples, decisions, strict=True):
             scores = (f"{d.score:.6f}", f"{d.defect_score:.6f}")
             writer.writerow([s.path.resolve(), s.split, data.classes[s.label], d.label, *scores, d.verdict])

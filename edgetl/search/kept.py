@@ -10,7 +10,7 @@ from edgetl.errors import RunError
 from edgetl.files import write_whole
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.schema import from_mapping, to_mapping
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 if TYPE_CHECKING:
     from pathlib import Path

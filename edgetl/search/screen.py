@@ -17,7 +17,7 @@ from edgetl.deploy.latency import Contestant, screen
 from edgetl_runtime.decode import decode
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec, preprocess
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,12 +37,19 @@ class Shape:
         preprocess: From image to tensor.
         classes: In the order of the logits.
         defect_classes: Those of them that are defects.
+        task: What is decided.
     """
 
     backbone: str
     preprocess: PreprocessSpec
     classes: tuple[str, ...]
     defect_classes: tuple[str, ...]
+    task: str = "inspection"
+
+    @property
+    def labels(self) -> Labels:
+        """What is decided about, as the device's task wants it."""
+        return Labels(classes=self.classes, defect_classes=self.defect_classes)
 
 
 def screen_shape(

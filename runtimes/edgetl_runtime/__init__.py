@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from edgetl_runtime.errors import EdgetlError
     from edgetl_runtime.preprocess import PreprocessSpec
     from edgetl_runtime.session import Session, open  # noqa: A004  (edgetl_runtime.open reads like the builtin)
-    from edgetl_runtime.tasks.classification import Decision
+    from edgetl_runtime.tasks.base import Decision
 
 __version__ = "0.1.0"
 __all__ = ["Decision", "EdgetlError", "PreprocessSpec", "Session", "__version__", "open"]
 
 _MODULE_OF_NAME = {
-    "Decision": "edgetl_runtime.tasks.classification",
+    "Decision": "edgetl_runtime.tasks.base",
     "EdgetlError": "edgetl_runtime.errors",
     "PreprocessSpec": "edgetl_runtime.preprocess",
     "Session": "edgetl_runtime.session",

@@ -10,16 +10,15 @@ import numpy as np
 
 from edgetl_runtime.errors import BundleError, GoldenError
 from edgetl_runtime.manifest import GoldenDecision
-from edgetl_runtime.tasks import classification
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.session import Session
-    from edgetl_runtime.tasks.classification import Thresholds
+    from edgetl_runtime.tasks.base import Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class GoldenReport:
         max_grey_levels: Largest difference of a pixel, 0 if they are equal.
         opencv_here: Version on this machine.
         opencv_bundle: Version that made the bundle; empty if it does not say.
-        max_abs: Largest difference of a probability, on the bundle's tensors.
+        max_abs: Largest difference of a score, on the bundle's tensors.
         tolerance: That it had to keep.
         near_threshold: Images whose label or verdict differs, but so near a border that it may.
         preprocess_flips: Images whose label or verdict differs on this machine's own tensors; 0 if those are equal.
@@ -61,7 +60,7 @@ def check(session: Session, bundle: Bundle) -> GoldenReport:
         bundle: That the session came from.
 
     Raises:
-        GoldenError: A tensor, score, label or verdict is farther off than the bundle allows, or the thresholds decide
+        GoldenError: A tensor, score, label or verdict is farther off than the bundle allows, or the parameters decide
             otherwise than is stated.
         BundleError: The golden vectors contradict the manifest.
     """
@@ -73,8 +72,8 @@ def check(session: Session, bundle: Bundle) -> GoldenReport:
     grey_levels = int(np.abs(own.astype(np.int16) - tensors).max())
     made_with = bundle.manifest.versions.get("opencv", "")
     _check_tensors(session, grey_levels, made_with=made_with, here=cv2.__version__)
-    logits = session.infer(tensors)
-    differences = np.abs(classification.probabilities(logits, session.variant.temperature) - expected)
+    found = _scores(session, tensors)
+    differences = np.abs(found - expected)
     tolerance = session.variant.golden_tolerance.max_abs
     worst = int(differences.max(axis=1).argmax())
     if not differences.max() <= tolerance:
@@ -82,11 +81,11 @@ def check(session: Session, bundle: Bundle) -> GoldenReport:
         got = f"a difference of {differences.max():.4f} at image {worst}"
         raise GoldenError(what, f"within {tolerance} of the bundle's", got, fix=_other_variant(session))
     near = _near_border(session, expected)
-    flips = _flips(session, logits)
+    flips = _flips(session, found)
     _check_decisions(session, flips & ~near, by="", fix=_other_variant(session))
     own_flips = np.zeros(0, bool)
     if grey_levels:  # this machine decodes or resizes differently, and decides on what it sees itself
-        own_flips = _flips(session, session.infer(own))
+        own_flips = _flips(session, _scores(session, own))
         fix = f"pip install opencv-python-headless=={made_with}.*" if made_with else _other_variant(session)
         _check_decisions(session, own_flips & ~near, by=" from this machine's own pixels", fix=fix)
     return GoldenReport(
@@ -105,18 +104,13 @@ def check(session: Session, bundle: Bundle) -> GoldenReport:
 
 
 def decisions_of(
-    scores: NDArray[np.float32], classes: Sequence[str], defect_classes: Sequence[str], thresholds: Thresholds
+    task: Task[Any, Any],
+    scores: NDArray[np.floating],
+    labels: Any,  # noqa: ANN401  (the task's)
+    params: Any,  # noqa: ANN401  (the task's)
 ) -> tuple[GoldenDecision, ...]:
-    """Return what golden scores, float32 (G, C) as the bundle holds them, say of each image.
-
-    Example:
-        >>> half = classification.Thresholds(nok_at=0.5, ok_below=0.5)
-        >>> decisions_of(np.array([[0.1, 0.9]], np.float32), ["bad", "ok"], ["bad"], half)
-        (GoldenDecision(label='ok', verdict='OK'),)
-    """
-    found = classification.decided(
-        scores.astype(np.float64), classes=classes, defect_classes=defect_classes, thresholds=thresholds
-    )
+    """Return what golden scores, float32 (G, S) as the bundle holds them, say of each image."""
+    found = task.decided(scores.astype(np.float64), labels, params)
     return tuple(GoldenDecision(label=d.label, verdict=d.verdict) for d in found)
 
 
@@ -136,8 +130,9 @@ def _expected(session: Session, bundle: Bundle) -> tuple[NDArray[np.uint8], NDAr
         got = f"{tensors.shape} {tensors.dtype} or another digest"
         raise BundleError("golden tensors", f"{shape} uint8 with the manifest's digest", got, fix="export again")
     expected = bundle.array(session.variant.golden)
-    if expected.shape != (shape[0], len(manifest.classes)) or expected.dtype != np.float32:
-        must = f"({shape[0]}, {len(manifest.classes)}) float32"
+    columns = len(session.task.score_names(manifest.labels))
+    if expected.shape != (shape[0], columns) or expected.dtype != np.float32:
+        must = f"({shape[0]}, {columns}) float32"
         raise BundleError("golden scores", must, f"{expected.shape} {expected.dtype}", fix="export again")
     return tensors, expected
 
@@ -156,14 +151,12 @@ def _check_tensors(session: Session, grey_levels: int, *, made_with: str, here: 
 
 
 def _check_stated(session: Session, expected: NDArray[np.float32]) -> None:
-    """Refuse thresholds, classes or defect classes that make other decisions of the golden scores than are stated."""
+    """Refuse labels or parameters that make other decisions of the golden scores than are stated."""
     stated = session.variant.golden_decisions
-    given = decisions_of(
-        expected, session.manifest.classes, session.manifest.defect_classes, session.variant.thresholds
-    )
+    given = decisions_of(session.task, expected, session.manifest.labels, session.variant.params)
     for index, (must, got) in enumerate(zip(stated, given, strict=True)):
         if must != got:
-            what = f"thresholds and classes of variant {session.variant.id}"
+            what = f"labels and params of variant {session.variant.id}"
             said = f"such that golden image {index} is {must.label} and {must.verdict}"
             raise GoldenError(what, said, f"{got.label} and {got.verdict}", fix="deploy again; do not use this bundle")
 
@@ -175,28 +168,24 @@ def _check_decisions(session: Session, wrong: NDArray[np.bool_], *, by: str, fix
         raise GoldenError(what, "the bundle's", got, fix=fix)
 
 
-def _flips(session: Session, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _scores(session: Session, tensors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return session.task.scores(session.infer(tensors), session.manifest.labels, session.variant.params)
+
+
+def _flips(session: Session, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return where the label or the verdict differs from the stated one, bool (G,)."""
-    pairs = zip(session.decide(logits), session.variant.golden_decisions, strict=True)
-    return np.array([(found.label, found.verdict) != (stated.label, stated.verdict) for found, stated in pairs])
-
-
-def _defects(session: Session, probs: NDArray[np.floating]) -> NDArray[np.float64]:
-    manifest = session.manifest
-    return classification.defect_scores(probs.astype(np.float64), manifest.classes, manifest.defect_classes)
+    found = decisions_of(session.task, scores, session.manifest.labels, session.variant.params)
+    return np.array([one != stated for one, stated in zip(found, session.variant.golden_decisions, strict=True)])
 
 
 def _near_border(session: Session, expected: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return where differences within the tolerance can change the label or the verdict, bool (G,)."""
-    each = session.variant.golden_tolerance.max_abs
-    defects = len(session.manifest.defect_classes)
-    # a sum of k probabilities moves by at most k times the tolerance, and its complement by as much
-    reach = each * min(defects, len(session.manifest.classes) - defects)
-    scores = _defects(session, expected)
-    thresholds = session.variant.thresholds
-    at_border = np.minimum(np.abs(scores - thresholds.nok_at), np.abs(scores - thresholds.ok_below)) <= reach
-    top = np.sort(expected, axis=1)
-    return np.asarray(at_border | (top[:, -1] - top[:, -2] <= 2 * each))
+    return session.task.near_border(
+        expected.astype(np.float64),
+        session.manifest.labels,
+        session.variant.params,
+        tolerance=session.variant.golden_tolerance.max_abs,
+    )
 
 
 def _other_variant(session: Session) -> str:

@@ -7,16 +7,17 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl_runtime import __version__
+from edgetl_runtime import __version__, tasks
 from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_json, from_mapping, nearest, to_mapping
-from edgetl_runtime.tasks.classification import Thresholds, Verdict, check_temperature
+from edgetl_runtime.tasks.base import OutputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+OLDEST_SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "signature.json"
 UNSIGNED = b'{"signatures": []}\n'
@@ -65,7 +66,7 @@ class GoldenTolerance:
     """How far this machine may be from the golden vectors.
 
     Attributes:
-        max_abs: Largest difference of any class probability, 0 to 0.5.
+        max_abs: Largest difference of any of the task's scores, 0 to 0.5.
         max_grey_levels: Largest difference of a pixel of the tensor, where another OpenCV version decodes or resizes
             differently, 0 to 16; 0 demands equality.
     """
@@ -89,7 +90,7 @@ class GoldenDecision:
     """
 
     label: str
-    verdict: Verdict
+    verdict: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +104,8 @@ class VariantManifest:
         files: Role → member; two variants may name the same member.
         options: Threads and hints.
         requires: What the machine must have.
-        thresholds: Of this variant, fitted on validation.
-        temperature: Of this variant, fitted on validation.
-        golden: Member with the expected probabilities, `.npy` float32 (G, C).
+        params: How this variant decides, fitted on validation: the task's own `Params`.
+        golden: Member with the expected scores of the task, `.npy` float32 (G, S).
         golden_tolerance: How far a device may be from them.
         golden_decisions: What must be decided on each golden image, G of them.
         evidence: Measured figures with their conditions.
@@ -115,17 +115,13 @@ class VariantManifest:
     backend: str
     precision: Precision
     files: dict[str, str]
-    thresholds: Thresholds
-    temperature: float
+    params: Any
     golden: str
     golden_tolerance: GoldenTolerance
     golden_decisions: tuple[GoldenDecision, ...] = ()
     options: VariantOptions = VariantOptions()
     requires: Requires = Requires()
     evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +176,11 @@ class Manifest:
         min_runtime: Oldest edgetl-runtime that may run the bundle.
         created: ISO date.
         edgetl_version: Of the writer.
-        task: Names the postprocessing.
+        task: Names what is decided.
         line: Product line.
         sequence: Place in the line's ledger; a device never goes back.
-        classes: In the order of the logits.
-        defect_classes: Those of them that are defects.
+        labels: What is decided about: the task's own `Labels`.
+        outputs: Of the models of all variants.
         preprocess: From image to tensor.
         variants: Ways to run the model.
         chosen: Id of the variant that won.
@@ -203,11 +199,11 @@ class Manifest:
     min_runtime: str
     created: str
     edgetl_version: str
-    task: Literal["classification"]
+    task: str
     line: str
     sequence: int
-    classes: tuple[str, ...]
-    defect_classes: tuple[str, ...]
+    labels: Any
+    outputs: tuple[OutputSpec, ...]
     preprocess: PreprocessSpec
     variants: tuple[VariantManifest, ...]
     chosen: str
@@ -247,14 +243,27 @@ def parse(data: bytes) -> Manifest:
     mapping = from_json(data, where=MANIFEST_NAME, error=BundleError, fix="copy the bundle again")
     if isinstance(mapping, dict):
         _check_version(mapping.get("schema_version"))
+        _check_task(mapping.get("task"))
     try:
-        manifest = from_mapping(Manifest, mapping, where=MANIFEST_NAME, error=BundleError)
+        manifest = _typed(from_mapping(Manifest, mapping, where=MANIFEST_NAME, error=BundleError))
     except BundleError:
         raise
-    except EdgetlError as error:  # a range check inside PreprocessSpec or Thresholds
+    except EdgetlError as error:  # a range check inside PreprocessSpec
         raise BundleError(MANIFEST_NAME, "valid", error.sentence, fix="export the bundle again") from error
     check(manifest)
     return manifest
+
+
+def _typed(plain: Manifest) -> Manifest:
+    """Return the manifest with labels and parameters of its task's own types."""
+    task = tasks.get(plain.task)
+    labels: Any = from_mapping(task.labels_type, plain.labels, where=f"{MANIFEST_NAME}: labels", error=BundleError)
+    variants = []
+    for variant in plain.variants:
+        where = f"{MANIFEST_NAME}: params of {variant.id} for {task.name}"
+        params: Any = from_mapping(task.params_type, variant.params, where=where, error=BundleError)
+        variants.append(dataclasses.replace(variant, params=params))
+    return dataclasses.replace(plain, labels=labels, variants=tuple(variants))
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -275,19 +284,8 @@ def check(manifest: Manifest) -> None:
         _must(bool(_VERSION.fullmatch(version)), what, "a version such as 0.1.0", f"'{version:.40}'")
     ids = [v.id for v in manifest.variants]
     names = [f.name for f in manifest.files]
-    _must(len(manifest.classes) >= 2, "classes", "at least two", str(len(manifest.classes)))
-    _must(
-        len(set(manifest.classes)) == len(manifest.classes),
-        "classes",
-        "different",
-        str(list(manifest.classes)),
-    )
-    _must(
-        set(manifest.defect_classes) < set(manifest.classes) and bool(manifest.defect_classes),
-        "defect_classes",
-        "some but not all of the classes",
-        str(list(manifest.defect_classes)),
-    )
+    task = tasks.get(manifest.task)
+    _check_outputs(task.outputs(manifest.labels), manifest.outputs)
     _must(bool(ids) and len(set(ids)) == len(ids), "variants", "at least one, with different ids", str(ids))
     _must(manifest.chosen in ids, "chosen", "the id of a variant", f"'{manifest.chosen}'")
     golden = manifest.golden
@@ -305,6 +303,13 @@ def check(manifest: Manifest) -> None:
             str(len(variant.golden_decisions)),
         )
         _must("model" in variant.files, f"files of {variant.id}", "with a model", str(list(variant.files)))
+        strange = {d.verdict for d in variant.golden_decisions} - set(task.verdicts(manifest.labels))
+        _must(
+            not strange,
+            f"verdicts of {variant.id}",
+            f"of {', '.join(task.verdicts(manifest.labels))}",
+            ", ".join(sorted(strange)),
+        )
     if not names:  # a manifest on its way to the writer
         return
     referenced = [golden.tensors, *golden.images]
@@ -317,7 +322,7 @@ def check(manifest: Manifest) -> None:
 def _names(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield what people read on a terminal or in a log, with the name of its field."""
     yield "line", manifest.line
-    yield from (("classes", name) for name in manifest.classes)
+    yield from (("classes", name) for name in tasks.get(manifest.task).classes(manifest.labels))
     for variant in manifest.variants:
         yield from (("id of a variant", variant.id), ("backend of a variant", variant.backend))
 
@@ -330,13 +335,46 @@ def _versions(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield f"min_version of {variant.id}", variant.requires.min_version
 
 
+def _check_outputs(needed: tuple[OutputSpec, ...], declared: tuple[OutputSpec, ...]) -> None:
+    names = [output.name for output in declared]
+    _must(len(set(names)) == len(names), "outputs", "of different names", ", ".join(names))
+    for want in needed:
+        have = next((output for output in declared if output.name == want.name), None)
+        got = ", ".join(names) or "none" if have is None else words_of_output(have.name, have.shape)
+        fits = have is not None and (have.shape, have.dtype) == (want.shape, want.dtype)
+        _must(fits, "outputs", f"with {words_of_output(want.name, want.shape)}", got)
+
+
+def words_of_output(name: str, shape: tuple[int | str | None, ...]) -> str:
+    """Return an output as errors name it.
+
+    Example:
+        >>> words_of_output("logits", ("N", 2))
+        'logits (N, 2)'
+    """
+    return f"{name} ({', '.join(map(str, shape))})"
+
+
 def _must(holds: bool, what: str, must: str, got: str) -> None:  # noqa: FBT001  (reads as a sentence at the call)
     if not holds:
         raise BundleError(f"{what} in {MANIFEST_NAME}", must, got, fix="export the bundle again")
 
 
+def _check_task(task: object) -> None:
+    if isinstance(task, str) and task not in tasks.names():
+        must = f"one that this edgetl-runtime ({__version__}) decides: {', '.join(tasks.names())}"
+        fix = "pip install -U edgetl-runtime"
+        raise OutdatedError(f"the task in {MANIFEST_NAME}", must, f"'{task:.60}'", fix=fix)
+
+
 def _check_version(version: object) -> None:
-    if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool):
+        return  # said with the other keys
+    if version < OLDEST_SCHEMA_VERSION:
+        got = f"{version}, made by edgetl 0.1"
+        must = f"at least {OLDEST_SCHEMA_VERSION}"
+        raise BundleError(f"schema_version in {MANIFEST_NAME}", must, got, fix="deploy the run again with this edgetl")
+    if version > SCHEMA_VERSION:
         fix = f"update edgetl-runtime (this is {__version__}): pip install -U edgetl-runtime"
         raise OutdatedError(f"schema_version in {MANIFEST_NAME}", f"at most {SCHEMA_VERSION}", str(version), fix=fix)
 

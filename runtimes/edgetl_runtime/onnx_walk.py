@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, NoReturn
 from edgetl_runtime.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 REFUSED_OPERATORS = frozenset({"EPContext"})  # loads a vendor's binary, from a file of its choice
 MAX_DEPTH = 24  # of messages; an `If` inside a `Loop` inside an `If` needs 11
 MAX_FIELDS = 2_000_000
 MAX_VARINT_BYTES = 10
+MODEL_GRAPH, GRAPH_NODE, GRAPH_OUTPUT = 7, 1, 12  # numbers of fields
+FLOAT = 1  # number of an element type
 
 # Message → field number → what it is: "" is skipped, a message's name is walked, "@…" is checked, "!…" is refused.
 MESSAGES: dict[str, dict[int, str]] = {
@@ -88,6 +90,14 @@ class ModelFacts:
     operators: dict[str, int]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One output as a graph declares it: its element type by onnx.proto3's number, and its shape as in `ModelFacts`."""
+
+    element_type: int
+    shape: Shape
+
+
 def check(data: bytes, *, name: str) -> ModelFacts:
     """Walk a serialized ModelProto.
 
@@ -117,6 +127,58 @@ def model_format(data: bytes) -> str:
         ('json', 'onnx')
     """
     return "json" if data[:1] == b"{" else "onnx"
+
+
+def outputs(data: bytes, *, name: str) -> dict[str, Output]:
+    """Return the declared outputs of a serialized ModelProto; nothing else of it is looked at.
+
+    Raises:
+        BundleError: As `check`, as far as the bytes are looked at.
+    """
+    walk = _Walk(data, name)
+    found = [
+        walk.output(at, stop)
+        for graph in walk.inside(0, len(data), MODEL_GRAPH)
+        for at, stop in walk.inside(*graph, GRAPH_OUTPUT)
+    ]
+    return dict(found)
+
+
+def with_outputs(data: bytes, names: Sequence[str], *, name: str) -> bytes:
+    """Return a model of these outputs alone, without the nodes that only others need.
+
+    Args:
+        data: A serialized ModelProto; given back as it is if it has no other outputs.
+        names: All of them outputs of the model.
+        name: Of the model, for messages.
+
+    Raises:
+        BundleError: The model lacks one of them, or is not one.
+    """
+    declared = list(outputs(data, name=name))
+    walk = _Walk(data, name)
+    missing = [wanted for wanted in names if wanted not in declared]
+    if missing:
+        walk.refuse(f"one with the output {missing[0]}", ", ".join(declared) or "no outputs")
+    if len(declared) == len(names):
+        return data
+    parts, at = [], 0
+    for number, wire, start, end in walk.fields(0, len(data)):
+        if number == MODEL_GRAPH and wire == 2:
+            graph = walk.without_outputs(start, end, keep=names)
+            parts += [bytes([MODEL_GRAPH << 3 | 2]), _varint(len(graph)), graph]
+        else:
+            parts.append(data[at:end])
+        at = end
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
 
 
 class _Walk:
@@ -259,6 +321,44 @@ class _Walk:
                     for shape in self.inside(*tensor, 2):
                         dims += [self.dimension(*dim) for dim in self.inside(*shape, 1)]
         return name, tuple(dims)
+
+    def output(self, start: int, end: int) -> tuple[str, Output]:
+        """Read a ValueInfoProto with its tensor's element type, which is field 1 beside the shape."""
+        name, shape = self.value_info(start, end)
+        element_type = 0
+        for kind in self.inside(start, end, 2):
+            for tensor in self.inside(*kind, 1):
+                for number, wire, at, _ in self.fields(*tensor):
+                    if number == 1 and wire == 0:
+                        element_type = self.varint(at)[0]
+        return name, Output(element_type=element_type, shape=shape)
+
+    def without_outputs(self, start: int, end: int, *, keep: Sequence[str]) -> bytes:
+        """Return a GraphProto's bytes without its other outputs, and without the nodes that only they need."""
+        live, dropped = set(keep), set()
+        for node in reversed(self.inside(start, end, GRAPH_NODE)):  # sorted: what reads a tensor comes after it
+            reads, writes = self.names_of(*node)
+            if writes & live:
+                live |= reads
+            else:
+                dropped.add(node[0])
+        parts, at = [], start
+        for number, wire, begin, stop in self.fields(start, end):
+            other = number == GRAPH_OUTPUT and wire == 2 and self.value_info(begin, stop)[0] not in keep
+            if not other and begin not in dropped:
+                parts.append(self.data[at:stop])
+            at = stop
+        return b"".join(parts)
+
+    def names_of(self, start: int, end: int) -> tuple[set[str], set[str]]:
+        """Return the tensors that a NodeProto reads, in the graphs inside it too, and those that it writes."""
+        reads = {self.text(*at) for at in self.inside(start, end, 1)}
+        for attribute in self.inside(start, end, 5):
+            for graph in (*self.inside(*attribute, 6), *self.inside(*attribute, 11)):
+                reads |= {self.value_info(*at)[0] for at in self.inside(*graph, GRAPH_OUTPUT)}
+                for node in self.inside(*graph, GRAPH_NODE):
+                    reads |= self.names_of(*node)[0]
+        return reads, {self.text(*at) for at in self.inside(start, end, 2)}
 
     def inside(self, start: int, end: int, wanted: int) -> list[tuple[int, int]]:
         return [(at, stop) for number, wire, at, stop in self.fields(start, end) if number == wanted and wire == 2]

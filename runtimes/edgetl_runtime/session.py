@@ -7,23 +7,22 @@ with edgetl_runtime.open("part.edgetl") as session:
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgetl_runtime import backends, onnx_walk, preprocess
+from edgetl_runtime import backends, onnx_walk, preprocess, tasks
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import BackendMissingError, BundleError, UsageError
-from edgetl_runtime.manifest import version_tuple
+from edgetl_runtime.manifest import version_tuple, words_of_output
 from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from edgetl_runtime.backends.base import Artifact, Backend, BackendSession, BuildSettings
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.manifest import Manifest, VariantManifest
-    from edgetl_runtime.tasks.classification import Decision
+    from edgetl_runtime.tasks.base import Decision, OutputSpec, Task
 
 _log = logging.getLogger(__name__)
 _NS_PER_MS = 1e6
@@ -90,6 +89,7 @@ class Session:
         bundle: The open bundle.
         manifest: Of the bundle.
         variant: The loaded variant.
+        task: What is decided.
     """
 
     def __init__(self, bundle: Bundle, variant: VariantManifest, model: BackendSession) -> None:
@@ -98,7 +98,7 @@ class Session:
         self.variant = variant
         self._model = model
         self._spec = self.manifest.preprocess
-        self._task: Any = importlib.import_module(f"edgetl_runtime.tasks.{self.manifest.task}")
+        self.task: Task[Any, Any] = tasks.get(self.manifest.task)
 
     def predict(self, image: str | Path | bytes | NDArray[Any]) -> Decision:
         """Decide on one image.
@@ -118,9 +118,9 @@ class Session:
         decoded = time.perf_counter_ns()
         tensor = preprocess.preprocess(frame, self._spec, colour=None if frame is image else "rgb")
         preprocessed = time.perf_counter_ns()
-        logits = self._model.infer(tensor[np.newaxis])
+        outputs = self._model.infer(tensor[np.newaxis])
         inferred = time.perf_counter_ns()
-        decision = self.decide(logits)[0]
+        decision = self.decide(outputs)[0]
         end = time.perf_counter_ns()
         timings_ms = {
             "decode": (decoded - start) / _NS_PER_MS,
@@ -137,20 +137,13 @@ class Session:
             return preprocess.preprocess(image, self._spec)
         return preprocess.preprocess(decode(image, self._spec), self._spec, colour="rgb")
 
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the logits float32 (N, C) of a batch uint8 (N, height, width, 3) of tensors."""
+    def infer(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name, float32 (N, …), of a batch uint8 (N, height, width, 3) of tensors."""
         return self._model.infer(batch)
 
-    def decide(self, logits: NDArray[np.float32]) -> list[Decision]:
-        """Return one decision, without timings, for each row of logits (N, C)."""
-        decisions: list[Decision] = self._task.decide(
-            logits,
-            classes=self.manifest.classes,
-            defect_classes=self.manifest.defect_classes,
-            thresholds=self.variant.thresholds,
-            temperature=self.variant.temperature,
-        )
-        return decisions
+    def decide(self, outputs: Mapping[str, NDArray[np.float32]]) -> Sequence[Decision]:
+        """Return one decision, without timings, for each row of the outputs."""
+        return self.task.decide(outputs, self.manifest.labels, self.variant.params)
 
     @property
     def unseen_mb(self) -> float:
@@ -179,7 +172,7 @@ def load(bundle: Bundle, variant: VariantManifest, *, cache_dir: Path | None = N
         BackendError: The backend refuses the model.
     """
     backend = backends.get(variant.backend)
-    options = load_options(variant)
+    options = load_options(bundle.manifest, variant)
     artifact = _adopted(bundle, variant, backend)
     if artifact is None:
         artifact = backend.compile(model_of(bundle, variant), options, cache_dir)
@@ -190,7 +183,8 @@ def model_of(bundle: Bundle, variant: VariantManifest) -> bytes:
     """Return the model of a variant for its backend: the only way by which one may reach a vendor's library.
 
     Raises:
-        BundleError: It is damaged or hostile, or in a format that the backend does not read.
+        BundleError: It is damaged or hostile, in a format that the backend does not read, or of other outputs than the
+            manifest declares.
     """
     formats = backends.get(variant.backend).info.formats
     data = bundle.read(variant.files["model"])
@@ -198,6 +192,8 @@ def model_of(bundle: Bundle, variant: VariantManifest) -> bytes:
     if found not in formats:
         what, must = f"the model of variant {variant.id}", f"a model in {' or '.join(formats)}"
         raise BundleError(what, must, f"one in {found}", fix="export the bundle again")
+    if found == "onnx":
+        check_outputs(data, bundle.manifest.outputs, name=variant.files["model"])
     return data
 
 
@@ -225,12 +221,36 @@ def prepare(
         return {"engine": backend.info.name, "built": False, "reason": reason, "plan_bytes": len(adopted.data)}
     return backend.prepare(
         model_of(bundle, variant),
-        load_options(variant),
+        load_options(bundle.manifest, variant),
         cache_dir,
         force=force,
         progress=progress,
         settings=settings,
     )
+
+
+def check_outputs(model: bytes, declared: Sequence[OutputSpec], *, name: str) -> None:
+    """Refuse a graph whose outputs are not those that the manifest declares.
+
+    Raises:
+        BundleError: Names, element types, ranks or fixed sizes differ.
+    """
+    found = onnx_walk.outputs(model, name=f"model '{name}'")
+    fits = sorted(found) == sorted(spec.name for spec in declared) and all(
+        found[spec.name].element_type == onnx_walk.FLOAT
+        and len(found[spec.name].shape) == len(spec.shape)
+        and all(
+            isinstance(want, str) or want == have for want, have in zip(spec.shape, found[spec.name].shape, strict=True)
+        )
+        for spec in declared
+    )
+    if not fits:
+        must = " and ".join(words_of_output(spec.name, spec.shape) for spec in declared) + " of float32"
+        got = " and ".join(words_of_output(one, output.shape) for one, output in found.items()) or "none"
+        types = sorted({output.element_type for output in found.values()} - {onnx_walk.FLOAT})
+        got += f" of element type {types[0]}" if types else ""
+        what = f"the outputs of model '{name}'"
+        raise BundleError(what, f"those of the manifest, {must}", got, fix="deploy the run again")
 
 
 def _adopted(bundle: Bundle, variant: VariantManifest, backend: Backend) -> Artifact | None:
@@ -247,13 +267,14 @@ def _adopted(bundle: Bundle, variant: VariantManifest, backend: Backend) -> Arti
     return backend.adopt(bundle.read(member), variant.evidence.get("engine", {}))
 
 
-def load_options(variant: VariantManifest) -> LoadOptions:
-    """Return how a variant is loaded: batch 1, and float arithmetic always said."""
+def load_options(manifest: Manifest, variant: VariantManifest) -> LoadOptions:
+    """Return how a variant is loaded: batch 1, float arithmetic always said, and only the outputs that decide."""
     float_precision = "f32" if variant.precision == "int8" else variant.precision
     return LoadOptions(
         threads=variant.options.threads,
         hint=variant.options.hint,
         precision=variant.options.precision_hint or float_precision,
+        outputs=tuple(output.name for output in tasks.get(manifest.task).outputs(manifest.labels)),
     )
 
 

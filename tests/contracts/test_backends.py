@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import BackendSession, LoadOptions
-from edgetl_runtime.errors import BackendError, ShapeError
+from edgetl_runtime.errors import BackendError, BundleError, ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,24 +104,80 @@ def test_infer_computes_the_models_logits(usable: str, tiny_onnx: Callable[..., 
         images = batch(6, size_px=size_px)
         expected = ReferenceEvaluator(onnx.load_from_string(model)).run(["logits"], {"image": images})[0]
         with load(usable, model) as session:
-            found = session.infer(images)
+            found = session.infer(images)["logits"]
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def two_headed(one_headed: bytes, node: onnx.NodeProto, *, sizes: list[int], constant: list[int]) -> bytes:
+    """Return a tiny model with a second output, map, that one node makes of the tensor `normal`."""
+    model = onnx.load_from_string(one_headed)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(constant, np.int64), "constant"))
+    model.graph.node.append(node)
+    model.graph.output.append(helper.make_tensor_value_info("map", onnx.TensorProto.FLOAT, ["N", *sizes]))
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def mapped(tiny_onnx: Callable[..., bytes]) -> bytes:
+    node = helper.make_node("ReduceMax", ["normal", "constant"], ["map"], keepdims=0)
+    return two_headed(tiny_onnx(), node, sizes=[SIZE_PX, SIZE_PX], constant=[1])
+
+
+@pytest.fixture
+def half_broken(tiny_onnx: Callable[..., bytes]) -> bytes:
+    """A model whose second output cannot be computed: no image has 35 values."""
+    node = helper.make_node("Reshape", ["normal", "constant"], ["map"])
+    return two_headed(tiny_onnx(), node, sizes=[7], constant=[5, 7])
+
+
+@pytest.mark.parametrize("wanted", [("logits",), ("map",), ("logits", "map"), ("map", "logits")])
+@pytest.mark.parametrize("count", [1, 3])
+def test_infer_gives_the_outputs_that_were_asked_for(
+    usable: str, wanted: tuple[str, ...], count: int, mapped: bytes
+) -> None:
+    model, images = mapped, batch(count)
+    with load(usable, model, outputs=wanted) as session:
+        found = session.infer(images)
+        many = next(iter(session.infer_many([images])))
+    assert set(found) == set(many) == set(session.outputs) == set(wanted)
+    expected = dict(
+        zip(wanted, ReferenceEvaluator(onnx.load_from_string(model)).run(list(wanted), {"image": images}), strict=True)
+    )
+    for name in wanted:
+        assert found[name].dtype == np.float32
+        assert found[name].shape == many[name].shape == expected[name].shape
+        if usable not in NOT_NUMERIC:
+            assert np.abs(found[name] - expected[name]).max() <= 1e-4 * np.abs(expected[name]).max()
+
+
+def test_infer_computes_nothing_that_only_other_outputs_need(usable: str, half_broken: bytes) -> None:
+    with load(usable, half_broken) as session:
+        assert session.infer(batch(1))["logits"].shape == (1, 2)
+    if usable in NOT_NUMERIC:
+        return
+    with pytest.raises(BackendError), load(usable, half_broken, outputs=("map",)) as session:  # else it proves nothing
+        session.infer(batch(1))
+
+
+def test_load_refuses_an_output_that_the_model_lacks(usable: str, tiny_onnx: Callable[..., bytes]) -> None:
+    with pytest.raises((BackendError, BundleError), match=r"(?s)features.*logits"):
+        load(usable, tiny_onnx(), outputs=("logits", "features"))
 
 
 def test_infer_gives_the_same_logits_again_and_in_another_session(usable: str, conv_net: bytes) -> None:
     images = batch(3, size_px=24)
     with load(usable, conv_net) as first, load(usable, conv_net) as second:
-        logits = first.infer(images)
-        assert np.array_equal(logits, first.infer(images))
-        assert np.array_equal(logits, second.infer(images))
+        logits = first.infer(images)["logits"]
+        assert np.array_equal(logits, first.infer(images)["logits"])
+        assert np.array_equal(logits, second.infer(images)["logits"])
 
 
 @pytest.mark.parametrize("fixed", [1, 4, None])
 def test_infer_is_equal_for_every_batch(usable: str, fixed: int | None, tiny_onnx: Callable[..., bytes]) -> None:
     images = batch(7)
     with load(usable, tiny_onnx(classes=3), batch=fixed) as session:
-        whole = session.infer(images)
-        single = np.concatenate([session.infer(images[i : i + 1]) for i in range(7)])
+        whole = session.infer(images)["logits"]
+        single = np.concatenate([session.infer(images[i : i + 1])["logits"] for i in range(7)])
     assert whole.shape == (7, 3)
     assert whole.dtype == np.float32
     assert np.abs(whole - single).max() < 1e-5
@@ -131,13 +188,13 @@ def test_infer_takes_views_and_leaves_its_input_alone(usable: str, tiny_onnx: Ca
     view = wide[::2, :SIZE_PX, ::-2]
     before = view.copy()
     with load(usable, tiny_onnx(), batch=4) as session:
-        assert np.array_equal(session.infer(view), session.infer(before))
+        assert np.array_equal(session.infer(view)["logits"], session.infer(before)["logits"])
     assert np.array_equal(view, before)
 
 
 def test_infer_does_not_overwrite_what_it_returned(usable: str, tiny_onnx: Callable[..., bytes]) -> None:
     with load(usable, tiny_onnx()) as session:
-        first = session.infer(batch(1))
+        first = session.infer(batch(1))["logits"]
         kept = first.copy()
         session.infer(batch(1, seed=1))
         assert np.array_equal(first, kept)
@@ -147,8 +204,8 @@ def test_infer_does_not_overwrite_what_it_returned(usable: str, tiny_onnx: Calla
 def test_infer_many_keeps_the_order(usable: str, fixed: int | None, tiny_onnx: Callable[..., bytes]) -> None:
     batches = [batch(4, seed=i) for i in range(9)] + [batch(2, seed=99)]
     with load(usable, tiny_onnx(), batch=fixed, hint="throughput") as session:
-        expected = [session.infer(b) for b in batches]
-        found = list(session.infer_many(iter(batches)))
+        expected = [session.infer(b)["logits"] for b in batches]
+        found = [outputs["logits"] for outputs in session.infer_many(iter(batches))]
     assert [len(f) for f in found] == [4] * 9 + [2]
     assert max(np.abs(f - e).max() for f, e in zip(found, expected, strict=True)) < 1e-5
 
@@ -184,10 +241,10 @@ def test_load_translates_the_vendors_refusal(usable: str, model: bytes) -> None:
 def test_compile_keeps_results_with_a_cache(usable: str, conv_net: bytes, tmp_path: Path) -> None:
     images = batch(2, size_px=24)
     with load(usable, conv_net) as plain:
-        expected = plain.infer(images)
+        expected = plain.infer(images)["logits"]
     for _ in range(2):
         with load(usable, conv_net, tmp_path) as cached:
-            assert np.array_equal(cached.infer(images), expected)
+            assert np.array_equal(cached.infer(images)["logits"], expected)
 
 
 def test_close_twice_is_harmless(usable: str, tiny_onnx: Callable[..., bytes]) -> None:

@@ -26,7 +26,7 @@ RUN = (
     "from edgetl_runtime.backends.base import LoadOptions;"
     "engine = backends.get('openvino'); options = LoadOptions(threads=1);"
     "session = engine.load(engine.compile(open(sys.argv[1], 'rb').read(), options), options);"
-    "np.save(sys.argv[3], np.concatenate([session.infer(image[None]) for image in np.load(sys.argv[2])]))"
+    "np.save(sys.argv[3], np.concatenate([session.infer(image[None])['logits'] for image in np.load(sys.argv[2])]))"
 )
 PLANS = ("avx512_vnni|avx_vnni",)
 
@@ -94,7 +94,7 @@ def gap_on_avx2(model, images, folder):
     assert done.returncode == 0, done.stderr
     engine, options = backends.get("openvino"), LoadOptions(threads=1)
     with engine.load(engine.compile(model, options), options) as session:
-        here = np.concatenate([session.infer(image[None]) for image in images])
+        here = np.concatenate([session.infer(image[None])["logits"] for image in images])
     return np.abs(np.load(folder / "logits.npy") - here).max() / np.abs(here).max()
 
 
@@ -111,26 +111,27 @@ def test_bundle_that_would_saturate_is_refused_by_its_golden_vectors(images, tin
     """Even one that forgot to name the instructions it needs."""
     from edgetl_runtime import backends
     from edgetl_runtime.golden import decisions_of
-    from edgetl_runtime.tasks.classification import probabilities
+    from edgetl_runtime.tasks.inspection import TASK
 
     fields, members = tiny_parts()
     tensors = np.load(io.BytesIO(members["golden/tensors.npy"]))
     model = recipe.apply(recipe.get("openvino-int8"), loud_net(), np.maximum(tensors, 200)).model
     engine, options = backends.get("openvino"), LoadOptions(threads=1)
     with engine.load(engine.compile(model, options), options) as session:
-        logits = np.concatenate([session.infer(tensor[None]) for tensor in tensors])
+        logits = np.concatenate([session.infer(tensor[None])["logits"] for tensor in tensors])
     variant = next(v for v in fields.variants if v.backend == "openvino")
     temperature = float(np.abs(logits[:, 0] - logits[:, 1]).mean())  # scores in the middle, where they can move
-    scores = probabilities(logits, temperature).astype(np.float32)
+    params = dataclasses.replace(variant.params, temperature=temperature)
+    scores = TASK.scores({"logits": logits}, fields.labels, params).astype(np.float32)
     buffer = io.BytesIO()
     np.save(buffer, scores)
     members |= {"models/loud/model.onnx": model, variant.golden: buffer.getvalue()}
     loud = dataclasses.replace(
         variant,
         precision="int8",
-        temperature=temperature,
+        params=params,
         files={"model": "models/loud/model.onnx"},
-        golden_decisions=decisions_of(scores, fields.classes, fields.defect_classes, variant.thresholds),
+        golden_decisions=decisions_of(TASK, scores, fields.labels, params),
     )
     path = tmp_path / "loud.edgetl"
     write_bundle(

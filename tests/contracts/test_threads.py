@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgetl_runtime.session import Session
-    from edgetl_runtime.tasks.classification import Decision
+    from edgetl_runtime.tasks.base import Decision
 
 DECISIONS, THREADS, SIZE_PX = 1000, 4, 24
 LONGEST_S = 120.0
@@ -86,7 +86,8 @@ def bundle_of(name: str, parts: Callable[[], Any], path: Path, **changes: Any) -
     """Write a bundle whose only variant is of this backend."""
     fields, members = parts()
     variant = next((v for v in fields.variants if v.backend == name), fields.variants[0])
-    variant = dataclasses.replace(variant, id=name, backend=name, temperature=changes.pop("temperature", 1.0))
+    params = dataclasses.replace(variant.params, temperature=changes.pop("temperature", 1.0))
+    variant = dataclasses.replace(variant, id=name, backend=name, params=params)
     write_bundle(path, dataclasses.replace(fields, variants=(variant,), chosen=name, **changes), members)
     return path
 
@@ -103,12 +104,12 @@ def golden_images(session: Session) -> list[bytes]:
 def test_infer_from_four_threads_equals_infer_alone(usable: str, fixed: int | None, conv_net: bytes) -> None:
     batches = images(DECISIONS)[:, None]
     with load(usable, conv_net, batch=fixed) as session:
-        alone = [session.infer(batch) for batch in batches]
+        alone = [session.infer(batch)["logits"] for batch in batches]
         together: list[Any] = [None] * DECISIONS
 
         def work(first: int) -> None:
             for index in range(first, DECISIONS, THREADS):
-                together[index] = session.infer(batches[index])
+                together[index] = session.infer(batches[index])["logits"]
 
         raised = in_threads(*(lambda first=first: work(first) for first in range(THREADS)))  # type: ignore[misc]
     assert raised == []
@@ -121,14 +122,16 @@ def test_infer_many_beside_infer_equals_each_alone(usable: str, conv_net: bytes)
     with load(usable, conv_net, batch=3, hint="throughput") as session:
         # a batch of another size takes the way of slices
         mixed = [batch if index % 5 else batch[:2] for index, batch in enumerate(batches)]
-        alone = [session.infer(batch) for batch in mixed]
+        alone = [session.infer(batch)["logits"] for batch in mixed]
 
         def many() -> None:
             found = session.infer_many(iter(mixed))
-            wrong.extend(i for i, logits in enumerate(found) if not np.array_equal(logits, alone[i]))
+            wrong.extend(i for i, outputs in enumerate(found) if not np.array_equal(outputs["logits"], alone[i]))
 
         def single() -> None:
-            wrong.extend(i for i, batch in enumerate(mixed) if not np.array_equal(session.infer(batch), alone[i]))
+            wrong.extend(
+                i for i, batch in enumerate(mixed) if not np.array_equal(session.infer(batch)["logits"], alone[i])
+            )
 
         assert in_threads(many, many, single, single) == []
     assert wrong == []
@@ -195,14 +198,14 @@ def test_close_while_others_infer_gives_a_finished_decision_or_an_error(usable: 
     wrong, errors = [], []
     for _ in range(20):
         session = load(usable, conv_net)
-        alone = [session.infer(batch) for batch in batches]
+        alone = [session.infer(batch)["logits"] for batch in batches]
         busy, closed = threading.Event(), threading.Event()
 
         def work(session: Any = session, alone: Any = alone, busy: Any = busy, closed: Any = closed) -> None:
             for index in itertools.count():
                 which, over = index % len(batches), closed.is_set()
                 try:
-                    logits = session.infer(batches[which])
+                    logits = session.infer(batches[which])["logits"]
                 except EdgetlError as error:
                     errors.append(error)
                     return

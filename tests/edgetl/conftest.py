@@ -115,11 +115,11 @@ class ProgrammedMachine:
         )
 
     def _open(self, candidate: Candidate) -> Any:
-        def infer(_: object) -> np.ndarray:
+        def infer(_: object) -> dict[str, np.ndarray]:
             if self.turns[-1:] != [candidate.id]:
                 self.turns.append(candidate.id)
             self.now_ns += round(1e6 * self.latency_ms(candidate, self.now_ns / 1e9))
-            return np.zeros((1, 2), np.float32)
+            return {"logits": np.zeros((1, 2), np.float32)}
 
         return contextlib.nullcontext(types.SimpleNamespace(infer=infer))
 

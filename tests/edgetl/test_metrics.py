@@ -10,7 +10,8 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from edgetl import metrics
-from edgetl_runtime.tasks.classification import Thresholds, probabilities
+from edgetl_runtime.tasks.inspection import Thresholds
+from edgetl_runtime.tasks.softmax import probabilities
 
 CLASSES = ("crack", "ok", "scratch")
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgetl import thresholds
-from edgetl_runtime.tasks.classification import Thresholds, defect_scores, verdicts
+from edgetl_runtime.tasks.inspection import Thresholds, defect_scores, verdicts
 
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)
 SCORES = st.sampled_from([0.0, 5e-324, 1e-9, 0.25, 0.5, np.nextafter(0.5, 1), 1 - 1.2e-16, 1.0, 1.0 + 2.3e-16])

@@ -310,7 +310,7 @@ def test_open_bundle_refuses_a_file_beyond_the_bound(
 
 
 def test_open_bundle_refuses_newer_versions(members: list[Raw], refused: Callable[[bytes, str], None]) -> None:
-    refused(raw_zip(with_manifest(members, schema_version=2, novelty=1)), "(?s)at most 1; got 2.*update edgetl-runtime")
+    refused(raw_zip(with_manifest(members, schema_version=3, novelty=1)), "(?s)at most 2; got 3.*update edgetl-runtime")
     refused(raw_zip(with_manifest(members, min_runtime="99.0")), "at least version 99.0")
 
 

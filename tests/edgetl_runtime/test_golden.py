@@ -13,13 +13,17 @@ import edgetl_runtime
 from edgetl_runtime import golden
 from edgetl_runtime.errors import BackendError, BundleError, GoldenError
 from edgetl_runtime.manifest import GoldenTolerance
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Params, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgetl_runtime.session import Session
+
+
+def params_at(cut: float) -> Params:
+    return Params(thresholds=Thresholds(nok_at=cut, ok_below=cut), temperature=1.5)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,9 @@ def images_of(session: Session) -> list[bytes]:
 
 def shifted_logits(session: Session, by: float, monkeypatch: pytest.MonkeyPatch) -> None:
     true_infer = session.infer
-    monkeypatch.setattr(session, "infer", lambda batch: true_infer(batch) + np.array([by, 0], np.float32))
+    monkeypatch.setattr(
+        session, "infer", lambda batch: {"logits": true_infer(batch)["logits"] + np.array([by, 0], np.float32)}
+    )
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "null"])
@@ -76,12 +82,12 @@ def test_check_allows_another_verdict_only_near_the_threshold(
 ) -> None:
     scores = session.bundle.array(session.variant.golden)
     border = float(scores[4, 0]) + 5e-4  # expected: below; with the shifted logits: above
-    at_border = Thresholds(nok_at=border, ok_below=border)
+    at_border = params_at(border)
     altered(
         session,
-        thresholds=at_border,
+        params=at_border,
         golden_tolerance=GoldenTolerance(max_abs=0.02),
-        golden_decisions=golden.decisions_of(scores, session.manifest.classes, ("bad",), at_border),
+        golden_decisions=golden.decisions_of(session.task, scores, session.manifest.labels, at_border),
     )
     shifted_logits(session, 0.02, monkeypatch)
     assert golden.check(session, session.bundle).near_threshold >= 1
@@ -98,18 +104,20 @@ def test_check_refuses_thresholds_that_change_a_golden_verdict(backend: str, pat
         scores = sorted(opened.bundle.array(opened.variant.golden)[:, 0].astype(float))
         above = next(score for score in scores if score >= 0.5)
         for cut in (above + 1e-6, 1.0, 0.0):
-            altered(opened, thresholds=Thresholds(nok_at=cut, ok_below=cut))
-            with pytest.raises(GoldenError, match=r"thresholds and classes of .* golden image \d+ is .*; got"):
+            altered(opened, params=params_at(cut))
+            with pytest.raises(GoldenError, match=r"labels and params of .* golden image \d+ is .*; got"):
                 golden.check(opened, opened.bundle)
         harmless = (above + max(score for score in scores if score < 0.5)) / 2
-        altered(opened, thresholds=Thresholds(nok_at=harmless, ok_below=harmless))
+        altered(opened, params=params_at(harmless))
         assert golden.check(opened, opened.bundle).near_threshold == 0
 
 
 @pytest.mark.parametrize("changes", [{"defect_classes": ("ok",)}, {"classes": ("ok", "bad")}])
 def test_check_refuses_classes_that_change_a_golden_decision(session: Session, changes: dict[str, Any]) -> None:
-    session.manifest = dataclasses.replace(session.manifest, **changes)
-    with pytest.raises(GoldenError, match="thresholds and classes of variant onnxruntime-f32"):
+    session.manifest = dataclasses.replace(
+        session.manifest, labels=dataclasses.replace(session.manifest.labels, **changes)
+    )
+    with pytest.raises(GoldenError, match="labels and params of variant onnxruntime-f32"):
         golden.check(session, session.bundle)
 
 
@@ -121,14 +129,17 @@ def test_check_refuses_a_decision_that_only_this_machines_pixels_change(
     monkeypatch.setattr(cv2, "__version__", "4.99.0")
     monkeypatch.setattr(session, "tensor", lambda image: (true_tensor(image) // 4 * 4).astype(np.uint8))
     scores = session.bundle.array(session.variant.golden)
-    own = [session.decide(session.infer(session.tensor(image)[None]))[0].defect_score for image in images_of(session)]
+    own = [
+        session.decide(session.infer(session.tensor(image)[None]))[0].to_mapping()["defect_score"]
+        for image in images_of(session)
+    ]
     moved = np.array(own) - scores[:, 0]
     which = int(np.abs(moved).argmax())
     between = float(scores[which, 0] + moved[which] / 2)
-    cut = Thresholds(nok_at=between, ok_below=between)
-    decisions = golden.decisions_of(scores, session.manifest.classes, ("bad",), cut)
+    cut = params_at(between)
+    decisions = golden.decisions_of(session.task, scores, session.manifest.labels, cut)
     tight = GoldenTolerance(max_abs=float(abs(moved[which])) / 10)
-    altered(session, thresholds=cut, golden_decisions=decisions, golden_tolerance=tight)
+    altered(session, params=cut, golden_decisions=decisions, golden_tolerance=tight)
     with pytest.raises(GoldenError, match=r"(?s)from this machine's own pixels must be .*pip install opencv"):
         golden.check(session, session.bundle)
     monkeypatch.setattr(session, "tensor", true_tensor)

@@ -217,3 +217,47 @@ def test_check_raises_nothing_but_bundle_errors(data: st.DataObject, tiny_onnx: 
 def test_check_survives_random_bytes(tail: bytes) -> None:
     with contextlib.suppress(BundleError):
         onnx_walk.check(b"\x08\x0a" + tail, name="m")
+
+
+def two_outputs() -> bytes:
+    """Return a graph whose second output is read through a branch of an `If`, and by nothing else."""
+    inner = helper.make_graph(
+        [helper.make_node("Neg", ["hidden"], ["negative"])],
+        "inner",
+        [],
+        [helper.make_tensor_value_info("negative", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Sqrt", ["float"], ["hidden"]),
+        helper.make_node("If", ["always"], ["map"], then_branch=inner, else_branch=inner),
+        helper.make_node("ReduceMean", ["float"], ["logits"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("logits", "map")]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 4, 4, 3])
+    always = helper.make_tensor("always", TensorProto.BOOL, [], [True])
+    graph = helper.make_graph(nodes, "two", [image], values, [always])
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("names", "operators"),
+    [(["logits"], ["Cast", "ReduceMean"]), (["map"], ["Cast", "Sqrt", "If"])],
+)
+def test_with_outputs_keeps_what_they_need_and_nothing_else(names: list[str], operators: list[str]) -> None:
+    found = onnx.load_from_string(onnx_walk.with_outputs(two_outputs(), names, name="m"))
+    assert [output.name for output in found.graph.output] == names
+    assert [node.op_type for node in found.graph.node] == operators
+    assert found.graph.initializer[0].name == "always"
+
+
+def test_with_outputs_gives_back_a_model_that_has_no_others() -> None:
+    model = two_outputs()
+    assert onnx_walk.with_outputs(model, ["map", "logits"], name="m") is model
+    with pytest.raises(BundleError, match="m must be one with the output score; got logits, map"):
+        onnx_walk.with_outputs(model, ["score"], name="m")
+
+
+def test_outputs_are_what_the_graph_declares() -> None:
+    found = onnx_walk.outputs(two_outputs(), name="m")
+    assert found == {name: onnx_walk.Output(element_type=onnx_walk.FLOAT, shape=("N", 2)) for name in ("logits", "map")}

@@ -110,9 +110,9 @@ def test_tensor_honours_the_declared_colour_order(tiny_bundle: Callable[..., Pat
 def test_infer_gives_float32_logits_of_any_batch(path: Path) -> None:
     with edgetl_runtime.open(path) as opened:
         tensors = opened.bundle.array("golden/tensors.npy")
-        assert opened.infer(tensors).shape == (16, 2)
-        assert opened.infer(tensors).dtype == np.float32
-        assert np.array_equal(opened.infer(tensors)[5:6], opened.infer(tensors[5:6]))
+        assert opened.infer(tensors)["logits"].shape == (16, 2)
+        assert opened.infer(tensors)["logits"].dtype == np.float32
+        assert np.array_equal(opened.infer(tensors)["logits"][5:6], opened.infer(tensors[5:6])["logits"])
         with pytest.raises(ShapeError, match=r"\(N, 16, 16, 3\) uint8"):
             opened.infer(tensors[0])
 
@@ -214,10 +214,10 @@ def test_load_refuses_a_model_whose_format_the_backend_does_not_read(path: Path)
 
 def test_load_options_always_say_the_precision(path: Path) -> None:
     with edgetl_runtime.open(path, backend="null") as opened:
-        variant = opened.variant
-    assert session.load_options(variant).precision == "f32"
-    assert session.load_options(dataclasses.replace(variant, precision="int8")).precision == "f32"
-    assert session.load_options(dataclasses.replace(variant, precision="bf16")).precision == "bf16"
+        variant, manifest = opened.variant, opened.manifest
+    for precision, said in (("f32", "f32"), ("int8", "f32"), ("bf16", "bf16")):
+        options = session.load_options(manifest, dataclasses.replace(variant, precision=precision))
+        assert (options.precision, options.outputs) == (said, ("logits",))
 
 
 @pytest.fixture
@@ -294,10 +294,10 @@ def test_an_embedded_engine_is_loaded_only_from_a_verified_bundle(
     monkeypatch.setattr(backends.get("null"), "adopt", adopt)
     image = np.zeros((1, 16, 16, 3), np.uint8)
     with caplog.at_level(logging.WARNING), edgetl_runtime.open(file) as opened:
-        assert opened.infer(image).shape == (1, 2)
+        assert opened.infer(image)["logits"].shape == (1, 2)
         assert taken == []
         assert "the engine of null-f32 is not loaded: nobody verified the bundle's signature" in caplog.text
         opened.bundle.signed_by = TrustedKey(pem=new_key(tmp_path / "line.key").pem)
         with session.load(opened.bundle, with_engine) as model:
-            assert model.infer(image).shape == (1, 5)
+            assert model.infer(image)["logits"].shape == (1, 5)
     assert taken == [(b'{"classes": 5}', {"compiler": "x"})]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from edgetl_runtime import onnx_walk
 from edgetl_runtime.errors import BackendError, BackendMissingError, ShapeError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edgetl_runtime.probe import Facts
+
+    Outputs = dict[str, NDArray[np.float32]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +69,14 @@ class LoadOptions:
         precision: Arithmetic of a float model; quantized parts keep theirs.
         batch: N that the model is fixed to, which some backends run faster; other sizes are served in slices of N.
             None keeps it symbolic.
+        outputs: That inferences give; what only other outputs need is not computed.
     """
 
     threads: int | None = None
     hint: Literal["latency", "throughput"] = "latency"
     precision: Literal["f32", "bf16", "f16"] = "f32"
     batch: int | None = 1
+    outputs: tuple[str, ...] = ("logits",)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +136,7 @@ class BackendSession(abc.ABC):
     Args:
         backend: Name of the backend, for messages.
         errors: The backend's table of vendor exceptions.
+        outputs: Names of what inferences give.
         input_px: (height, width) of the model's input, None if it takes any.
         batch: N the model is fixed to, None if it takes any.
 
@@ -145,10 +151,12 @@ class BackendSession(abc.ABC):
         *,
         backend: str,
         errors: ErrorTable,
+        outputs: tuple[str, ...],
         input_px: tuple[int, int] | None = None,
         batch: int | None = None,
     ) -> None:
         self.backend = backend
+        self.outputs = outputs
         self.input_px = input_px
         self.batch = batch
         self._errors = errors
@@ -156,14 +164,14 @@ class BackendSession(abc.ABC):
         self._turn = threading.Lock()  # held by who infers or closes
         self._closed = False
 
-    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the model.
 
         Args:
             batch: uint8 array (N, height, width, 3), RGB, as `preprocess` makes them.
 
         Returns:
-            float32 array (N, C) of logits, owned by the caller.
+            Each output by its name: a float32 array (N, …), owned by the caller.
 
         Raises:
             ShapeError: The batch has another shape or dtype.
@@ -182,8 +190,8 @@ class BackendSession(abc.ABC):
         except self._vendor as error:
             raise translate(self.backend, error, self._errors) from error
 
-    def infer_many(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits of each batch in order; a backend may overlap them for throughput."""
+    def infer_many(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        """Yield the outputs of each batch in order; a backend may overlap them for throughput."""
         for batch in batches:
             yield self.infer(batch)
 
@@ -203,7 +211,7 @@ class BackendSession(abc.ABC):
         self.close()
 
     @abc.abstractmethod
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _infer(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run one checked batch of the size the model was loaded for; nobody else infers or closes meanwhile."""
 
     def _close(self) -> None:  # noqa: B027  (a session without resources has nothing to free)
@@ -212,16 +220,16 @@ class BackendSession(abc.ABC):
     def _closed_error(self) -> BackendError:
         return BackendError(f"the session of {self.backend}", "open", "a closed one", fix="open it again")
 
-    def _infer_slices(self, batch: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    def _infer_slices(self, batch: NDArray[np.uint8], size: int) -> Outputs:
         parts = []
         for start in range(0, len(batch), size):
             part = batch[start : start + size]
             if len(part) < size:  # the last slice is filled up and the surplus dropped
                 filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-                parts.append(self._infer(filled)[: len(part)])
+                parts.append({name: found[: len(part)] for name, found in self._infer(filled).items()})
             else:
                 parts.append(self._infer(part))
-        return np.concatenate(parts)
+        return {name: np.concatenate([found[name] for found in parts]) for name in self.outputs}
 
     def _check(self, batch: NDArray[np.uint8]) -> None:
         px = self.input_px
@@ -272,14 +280,17 @@ class Backend(abc.ABC):
             raise BackendMissingError(what, "installed and fit for this machine", reason, fix=self.info.install)
 
     def compile(self, model: bytes, options: LoadOptions, cache_dir: Path | None = None) -> Artifact:
-        """Make what `load` takes out of a model; most backends take the model as it is.
+        """Make what `load` takes out of a model; most backends take the model as it is, without other outputs.
 
         Args:
             model: Bytes of one of `info.formats`.
             options: As given to `load`.
             cache_dir: Where compiled code may be kept between starts.
+
+        Raises:
+            BundleError: The model lacks an output that was asked for.
         """
-        return Artifact(data=model, cache_dir=cache_dir)
+        return Artifact(data=onnx_walk.with_outputs(model, options.outputs, name="the model"), cache_dir=cache_dir)
 
     def prepare(
         self,
@@ -326,16 +337,21 @@ class Backend(abc.ABC):
 
         Raises:
             BackendMissingError: The backend's package is not installed.
-            BackendError: The vendor's library refuses the model.
+            BackendError: The vendor's library refuses the model, or it has other outputs.
         """
         self.require()
         table = self.errors()
         try:
-            return self._load(artifact, options)
+            session = self._load(artifact, options)
         except BackendError:  # said in our words already
             raise
         except tuple(table) as error:
             raise translate(self.info.name, error, table) from error
+        if set(session.outputs) != set(options.outputs):
+            session.close()
+            must, got = f"compiled for {', '.join(options.outputs)}", ", ".join(session.outputs) or "none"
+            raise BackendError(f"the outputs of the model in {self.info.name}", must, got, fix="build it again")
+        return session
 
     @abc.abstractmethod
     def errors(self) -> ErrorTable:

@@ -1,23 +1,28 @@
-"""A backend that needs nothing: deterministic logits from a digest of the pixels, with a latency to choose.
+"""A backend that needs nothing: deterministic outputs from a digest of the pixels, with a latency to choose.
 
-It reads `{"classes": 2, "latency_ms": 0, "seed": 0}` (JSON), or an ONNX model of which it only takes the number of
-classes. The whole path from fine-tuning to bench runs with it in tests, and it stands in where no vendor's library is.
+It reads `{"classes": 2, "latency_ms": 0, "seed": 0}` (JSON), where `"outputs": {"map": [4, 4]}` gives further outputs,
+or an ONNX model of which it only takes the outputs' names and sizes. The whole path from fine-tuning to bench runs with
+it in tests, and it stands in where no vendor's library is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgetl_runtime import onnx_walk
 from edgetl_runtime.backends import base
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.schema import from_json, from_mapping
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 
@@ -26,35 +31,41 @@ class NullModel:
     """The model of the null backend.
 
     Attributes:
-        classes: Number of logits.
+        classes: Number of logits; 0 for none.
+        outputs: Name → sizes for each image, of further outputs.
         latency_ms: Time that every inference takes, spent spinning because sleeping is too coarse.
         seed: Different seeds give different logits.
     """
 
-    classes: int
+    classes: int = 0
+    outputs: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     latency_ms: float = 0.0
     seed: int = 0
 
 
 class NullSession(base.BackendSession):
-    """Computes logits in [-4, 4) from a digest of each image."""
+    """Computes outputs in [-4, 4) from a digest of each image."""
 
-    def __init__(self, model: NullModel) -> None:
-        super().__init__(backend="null", errors={})
+    def __init__(self, model: NullModel, wanted: tuple[str, ...]) -> None:
+        sizes = ({"logits": (model.classes,)} if model.classes else {}) | model.outputs
+        self._sizes = {name: sizes[name] for name in wanted if name in sizes}
+        super().__init__(backend="null", errors={}, outputs=tuple(self._sizes))
         self.model = model
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _infer(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         until_ns = time.monotonic_ns() + round(self.model.latency_ms * 1e6)
-        logits = np.stack([self._logits(image) for image in batch])
+        outputs = {
+            name: np.stack([self._output(name, image, sizes) for image in batch]) for name, sizes in self._sizes.items()
+        }
         while time.monotonic_ns() < until_ns:
             pass
-        return logits
+        return outputs
 
-    def _logits(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        key = self.model.seed.to_bytes(8, "little", signed=True)
-        digest = hashlib.shake_128(key + np.ascontiguousarray(image).tobytes()).digest(4 * self.model.classes)
-        logits: NDArray[np.float32] = (np.frombuffer(digest, "<u4") / np.float64(2**29) - 4).astype(np.float32)
-        return logits
+    def _output(self, name: str, image: NDArray[np.uint8], sizes: tuple[int, ...]) -> NDArray[np.float32]:
+        key = self.model.seed.to_bytes(8, "little", signed=True) + (b"" if name == "logits" else name.encode())
+        digest = hashlib.shake_128(key + np.ascontiguousarray(image).tobytes()).digest(4 * math.prod(sizes))
+        values: NDArray[np.float32] = (np.frombuffer(digest, "<u4") / np.float64(2**29) - 4).astype(np.float32)
+        return values.reshape(sizes)
 
 
 class Backend(base.Backend):
@@ -76,16 +87,23 @@ class Backend(base.Backend):
         """Return an empty table: there is no vendor."""
         return {}
 
+    def compile(self, model: bytes, options: base.LoadOptions, cache_dir: Path | None = None) -> base.Artifact:
+        """Return the model as it is: it is not computed."""
+        return base.Artifact(data=model, cache_dir=cache_dir)
+
     def _load(self, artifact: base.Artifact, options: base.LoadOptions) -> NullSession:
         if artifact.data[:1] == b"{":
-            return NullSession(self._from_json(artifact.data))
-        from edgetl_runtime import onnx_walk
-
-        shape = onnx_walk.check(artifact.data, name="the model").outputs.get("logits", ())
-        if len(shape) != 2 or not isinstance(shape[1], int):
-            raise BackendError("the model", "of one output logits (N, C)", f"shape {shape}", fix="export it again")
-        return NullSession(NullModel(classes=shape[1]))
+            return NullSession(self._from_json(artifact.data), options.outputs)
+        found = onnx_walk.check(artifact.data, name="the model").outputs
+        sizes = {name: tuple(n for n in shape[1:] if isinstance(n, int)) for name, shape in found.items()}
+        free = [name for name, shape in found.items() if len(sizes[name]) != len(shape) - 1]
+        if free:
+            raise BackendError("the model's outputs", "of fixed sizes", f"{found[free[0]]}", fix="export it again")
+        return NullSession(NullModel(outputs=sizes), options.outputs)
 
     def _from_json(self, data: bytes) -> NullModel:
         mapping = from_json(data, where="the model of null", error=BackendError, fix="export it again")
-        return from_mapping(NullModel, mapping, where="the model of null", error=BackendError)
+        model = from_mapping(NullModel, mapping, where="the model of null", error=BackendError)
+        if not (model.classes or model.outputs):
+            raise BackendError("the model of null", "one with classes or outputs", "none", fix="export it again")
+        return model

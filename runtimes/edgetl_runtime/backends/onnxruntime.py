@@ -35,20 +35,22 @@ CHANGES_NUMBERS = ["WeightBiasQuantization"]
 
 
 class OnnxRuntimeSession(base.BackendSession):
-    """One InferenceSession with one input and the logits first among its outputs."""
+    """One InferenceSession with one input."""
 
     def __init__(self, session: Any, *, batch: int | None, errors: base.ErrorTable) -> None:  # noqa: ANN401  (no types)
         inputs = session.get_inputs()
         super().__init__(
-            backend="onnxruntime", errors=errors, input_px=base.fixed_input_px(inputs[0].shape), batch=batch
+            backend="onnxruntime",
+            errors=errors,
+            outputs=tuple(output.name for output in session.get_outputs()),
+            input_px=base.fixed_input_px(inputs[0].shape),
+            batch=batch,
         )
         self._input = inputs[0].name
         self._session = session
-        self._outputs = ["logits"]
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(self._outputs, {self._input: batch})[0]
-        return logits
+    def _infer(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        return dict(zip(self.outputs, self._session.run(self.outputs, {self._input: batch}), strict=True))
 
     def _close(self) -> None:
         self._session = None

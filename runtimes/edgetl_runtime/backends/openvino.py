@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Outputs = dict[str, NDArray[np.float32]]
+
 _RUN = base.Meaning("accepted by OpenVINO", "use another variant, or pip install -U openvino")
 
 
@@ -29,20 +31,25 @@ class OpenVinoSession(base.BackendSession):
         batch: int | None,
         errors: base.ErrorTable,
     ) -> None:
-        super().__init__(backend="openvino", errors=errors, input_px=input_px, batch=batch)
+        ports = {port.any_name: port for port in compiled.outputs}
+        super().__init__(backend="openvino", errors=errors, outputs=tuple(ports), input_px=input_px, batch=batch)
         self._compiled = compiled
+        self._ports = ports
         self._request = compiled.create_infer_request()
-        self._output = compiled.output("logits")
-        # where the batch is fixed the request writes its logits to the same place every time
-        self._logits = None if batch is None else self._request.get_tensor(self._output).data
+        # where the batch is fixed the request writes its outputs to the same places every time
+        self._places = None if batch is None else self._views(self._request)
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _infer(self, batch: NDArray[np.uint8]) -> Outputs:
         # shared memory saves two copies; the result is copied because the next call overwrites it
         self._request.infer({0: batch}, share_inputs=True, share_outputs=True)
-        return np.array(self._request.get_tensor(self._output).data if self._logits is None else self._logits)
+        places = self._places or self._views(self._request)
+        return {name: np.array(view) for name, view in places.items()}
 
-    def infer_many(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits of each batch in order, with as many requests in flight as OpenVINO finds best."""
+    def _views(self, request: Any) -> Outputs:  # noqa: ANN401  (no types)
+        return {name: request.get_tensor(port).data for name, port in self._ports.items()}
+
+    def infer_many(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
+        """Yield the outputs of each batch in order, with as many requests in flight as OpenVINO finds best."""
         try:
             yield from self._overlapped(batches)
         except EdgetlError:  # said in our words already
@@ -50,7 +57,7 @@ class OpenVinoSession(base.BackendSession):
         except self._vendor as error:
             raise base.translate(self.backend, error, self._errors) from error
 
-    def _overlapped(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+    def _overlapped(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Outputs]:
         with self._turn:
             if self._closed:
                 raise self._closed_error()
@@ -72,15 +79,16 @@ class OpenVinoSession(base.BackendSession):
         while running:
             yield self._finish(running, idle)
 
-    def _finish(self, running: collections.deque[Any], idle: list[Any]) -> NDArray[np.float32]:
+    def _finish(self, running: collections.deque[Any], idle: list[Any]) -> Outputs:
         request = running.popleft()
         request.wait()
-        logits = np.array(request.get_tensor(self._output).data)
+        outputs = {name: np.array(view) for name, view in self._views(request).items()}
         idle.append(request)
-        return logits
+        return outputs
 
     def _close(self) -> None:
-        self._request = self._compiled = self._logits = None
+        self._request = self._compiled = self._places = None
+        self._ports = {}
 
 
 class Backend(base.Backend):

@@ -86,7 +86,8 @@ def _measured(record: Record, decisions: dict[str, Any] | None) -> dict[str, tup
     summary, accuracy, decisions = record.summary, record.accuracy or {}, decisions or {}
     latency = summary["decision_ms"]
     late = None if summary["late"] is None else 100 * summary["late"] / latency["n"]
-    labels, both = "no labelled images (--data)", "no images that both decided on"
+    labels = "this task does not count it" if accuracy else "no labelled images (--data)"
+    both = "no images that both decided on"
     return {
         "p50_ms": (latency["p50"], "", "too few samples"),
         "p99_ms": (latency["p99"], "", f"{latency['n']} samples are too few, it needs 299"),
@@ -111,8 +112,12 @@ def decisions_compared(a: Record, b: Record) -> dict[str, Any] | None:
         "n": one["n"],
         "accuracy": [one["accuracy"], other["accuracy"]],
         "drop_pp": 100 * (one["accuracy"] - other["accuracy"]),
-        "escapes": [one["escapes"], other["escapes"]],
-        "overkill": [one["overkill"], other["overkill"]],
+        **{name: [one[name], other[name]] for name, count in one.items() if _is_count(name, count) and name in other},
         "flips": flips,
         "flips_pct": 100 * flips / one["n"],
     }
+
+
+def _is_count(name: str, value: object) -> bool:
+    """Say whether it counts decisions of one kind, and not images (`n`, `n_good`, …)."""
+    return isinstance(value, int) and name.partition("_")[0] != "n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from edgetl_runtime.bench.images import Images
     from edgetl_runtime.bench.limits import Limits
-    from edgetl_runtime.bench.record import Round
+    from edgetl_runtime.bench.record import BundleFacts, Round
 
     Progress = Callable[[int, int], None]
 
@@ -130,8 +131,7 @@ def compare(
         UsageError: The two decide about different classes, or there are too few images.
         UnfitError: The machine was disturbed too often.
     """
-    _comparable(a.facts.classes, b.facts.classes)
-    _comparable(a.facts.defect_classes, b.facts.defect_classes)
+    _comparable(a.facts, b.facts)
     settings = settings or Settings()
     design = design or default_design()
     with tempfile.TemporaryDirectory(prefix="edgetl-bench-") as folder:
@@ -175,7 +175,7 @@ def compare_with_record(
         UnfitError: The record is of another machine or of disturbed rounds: A must be run again.
         UsageError: The record is of other classes or images.
     """
-    _comparable(stored.bundle.classes, b.facts.classes)
+    _comparable(stored.bundle, b.facts)
     fix = "edgetl compare OLD.edgetl NEW.edgetl, which runs both now"
     apart = conditions.differences(stored.environment, conditions.environment())
     if apart:
@@ -243,21 +243,7 @@ def _accuracy(station: Station, side: str, chosen: Images) -> dict[str, Any] | N
     if not chosen.labelled:
         return None
     answer = station.accuracy(side)
-    labels = [label for _, label in chosen.labelled]
-    defects = set(station.targets[side].facts.defect_classes)
-    defective = [label in defects for label in labels]
-    verdicts = answer["verdicts"]
-    return {
-        "n": len(labels),
-        "accuracy": sum(a == b for a, b in zip(answer["labels"], labels, strict=True)) / len(labels),
-        "n_defective": sum(defective),
-        "n_good": len(labels) - sum(defective),
-        "escapes": sum(d and v == "OK" for d, v in zip(defective, verdicts, strict=True)),
-        "overkill": sum(not d and v == "NOK" for d, v in zip(defective, verdicts, strict=True)),
-        "unsure": sum(v == "UNSURE" for v in verdicts),
-        "labels": answer["labels"],
-        "verdicts": verdicts,
-    }
+    return {**answer["counts"], "labels": answer["labels"], "verdicts": answer["verdicts"]}
 
 
 def _record(
@@ -284,10 +270,11 @@ def _record(
     )
 
 
-def _comparable(one: tuple[str, ...], other: tuple[str, ...]) -> None:
-    if one != other:
-        got, must = ", ".join(other) or "none", f"those of the first ({', '.join(one)})"
-        raise UsageError("classes of the second bundle", must, got, fix="compare bundles of the same task")
+def _comparable(one: BundleFacts, other: BundleFacts) -> None:
+    if (one.task, one.labels) != (other.task, other.labels):
+        must, got = (f"{facts.task} of {json.dumps(facts.labels, ensure_ascii=False)}" for facts in (one, other))
+        what = "task and labels of the second bundle"
+        raise UsageError(what, f"those of the first, {must}", got, fix="compare bundles of the same task")
 
 
 def _judged(

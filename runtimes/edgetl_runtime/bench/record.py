@@ -83,15 +83,21 @@ class Round:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFacts:
-    """Which artifact was measured."""
+    """Which artifact was measured.
+
+    Attributes:
+        labels: Of its task, as in the manifest.
+        classes: What folders of labelled images may be called.
+    """
 
     name: str
     file_sha256: str
     manifest_sha256: str
     size_bytes: int
     line: str
+    task: str
+    labels: dict[str, Any]
     classes: tuple[str, ...]
-    defect_classes: tuple[str, ...]
     variant: str
     backend: str
     precision: str

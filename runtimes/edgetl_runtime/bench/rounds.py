@@ -13,6 +13,7 @@ from edgetl_runtime.bench.processes import LostWorkerError, Worker
 from edgetl_runtime.bench.record import BundleFacts, Round
 from edgetl_runtime.bench.worker import file_sha256
 from edgetl_runtime.errors import BundleError, EdgetlError, GoldenError, UnfitError, UsageError
+from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +78,7 @@ def target(path: Path, *, variant: str | None = None, backend: str | None = None
         UsageError: It has no such variant.
         BackendMissingError: This machine cannot run it.
     """
+    from edgetl_runtime import tasks
     from edgetl_runtime.bundle import open_bundle
     from edgetl_runtime.session import pick
 
@@ -90,8 +92,9 @@ def target(path: Path, *, variant: str | None = None, backend: str | None = None
             manifest_sha256=bundle.manifest_sha256,
             size_bytes=path.stat().st_size,
             line=manifest.line,
-            classes=manifest.classes,
-            defect_classes=manifest.defect_classes,
+            task=manifest.task,
+            labels=to_mapping(manifest.labels),
+            classes=tasks.get(manifest.task).classes(manifest.labels),
             variant=picked.id,
             backend=picked.backend,
             precision=picked.precision,
@@ -178,8 +181,8 @@ class Station:
     def accuracy(self, side: str) -> dict[str, Any]:
         """Decide once on every labelled image, in a process of its own."""
         item = self.targets[side]
-        images = [path for path, _ in self.images.labelled]
-        job = {**self._job(item, "accuracy"), "images": images}
+        images, truth = zip(*self.images.labelled, strict=True)
+        job = {**self._job(item, "accuracy"), "images": images, "truth": truth}
         try:
             with Worker(job, timeout_s=max(self.settings.timeout_s, len(images))) as worker:
                 answer = worker.answer()

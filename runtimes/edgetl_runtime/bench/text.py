@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import tasks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -44,19 +46,16 @@ def _more(record: Record) -> list[str]:
     if record.protocol.get("neighbours"):
         lines.append(f"beside {record.protocol['neighbours']} neighbours that decided all the time")
     if record.accuracy is not None:
-        lines.append(accuracy_words(record.accuracy))
+        lines.append(accuracy_words(record.bundle.task, record.accuracy))
     if record.verdict == "disturbed":
         lines.append("DISTURBED: rounds beside other work were counted on request; not to be believed")
     return lines
 
 
-def accuracy_words(accuracy: Mapping[str, Any]) -> str:
+def accuracy_words(task: str, accuracy: Mapping[str, Any]) -> str:
     """Return the figures of decisions on labelled images."""
-    return (
-        f"accuracy {accuracy['accuracy']:.4f} on {accuracy['n']} images, escapes {accuracy['escapes']} of "
-        f"{accuracy['n_defective']} defects, overkill {accuracy['overkill']} of {accuracy['n_good']} good parts, "
-        f"{accuracy['unsure']} unsure"
-    )
+    told = tasks.get(task).tell(accuracy)
+    return f"accuracy {accuracy['accuracy']:.4f} on {accuracy['n']} images, {told}"
 
 
 def _latency_line(title: str, latency: Mapping[str, Any]) -> str:
@@ -122,11 +121,13 @@ def comparison_text(found: Comparison) -> str:
 
 def _decision_words(decisions: Mapping[str, Any]) -> str:
     before, after = decisions["accuracy"]
-    return (
-        f"accuracy {before:.4f} → {after:.4f} on {decisions['n']} images, escapes {decisions['escapes'][0]} → "
-        f"{decisions['escapes'][1]}, overkill {decisions['overkill'][0]} → {decisions['overkill'][1]}, "
-        f"{decisions['flips']} decisions flipped"
-    )
+    counts = "".join(f"{name} {pair[0]} → {pair[1]}, " for name, pair in _counts(decisions))
+    flipped = f"{decisions['flips']} decisions flipped"
+    return f"accuracy {before:.4f} → {after:.4f} on {decisions['n']} images, {counts}{flipped}"
+
+
+def _counts(decisions: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    return [(name, pair) for name, pair in decisions.items() if isinstance(pair, list) and name != "accuracy"]
 
 
 def record_markdown(record: Record) -> str:
@@ -162,7 +163,7 @@ def comparison_markdown(found: Comparison) -> str:
     if found.decisions is not None:
         d = found.decisions
         rows.append(["accuracy", *(f"{v:.4f}" for v in d["accuracy"]), f"{d['flips']} of {d['n']} flipped"])
-        rows += [[name, *map(str, d[name]), ""] for name in ("escapes", "overkill")]
+        rows += [[name, *map(str, pair), ""] for name, pair in _counts(d)]
     lines = comparison_text(found).splitlines()[1 + len(found.metrics) :]
     return "\n".join(
         [

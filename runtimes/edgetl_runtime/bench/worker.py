@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgetl_runtime.session import Session
-    from edgetl_runtime.tasks.classification import Decision
+    from edgetl_runtime.tasks.base import Decision
 
 _NS_PER_MS = 1e6
 SETTLE = 3  # calls before a turn that are not timed
@@ -37,6 +37,7 @@ class Job:
         bundle: Path.
         variant: Id; None takes the chosen one.
         images: Paths of encoded images; none takes the bundle's golden images.
+        truth: What the images show, where they are labelled.
         spawned_ns: Monotonic time at which the process was started.
         iterations: Timed at least.
         seconds: Timed at least.
@@ -53,6 +54,7 @@ class Job:
     bundle: str
     variant: str | None = None
     images: tuple[str, ...] = ()
+    truth: tuple[str, ...] = ()
     spawned_ns: int = 0
     iterations: int = 100
     seconds: float = 1.0
@@ -109,13 +111,14 @@ def run_round(job: Job) -> dict[str, Any]:
 
 
 def run_accuracy(job: Job) -> dict[str, Any]:
-    """Decide once on every image; return label, verdict and defect score of each."""
+    """Decide once on every image; return what is right and wrong of it, and label and verdict of each."""
     with _open(job) as session:
         decisions = [session.predict(path) for path in job.images]
+        counts = session.task.count(session.manifest.labels, truth=job.truth, found=decisions)
     return {
+        "counts": counts,
         "labels": [d.label for d in decisions],
         "verdicts": [d.verdict for d in decisions],
-        "scores": [d.defect_score for d in decisions],
         "bundle_sha256": file_sha256(job.bundle),
     }
 
@@ -317,7 +320,7 @@ def _check_answers(session: Session, images: Sequence[bytes], timed: Sequence[tu
     for index, decision in timed:
         at_leisure = expected[index]
         same = (decision.label, decision.verdict) == (at_leisure.label, at_leisure.verdict)
-        if not same and abs(decision.defect_score - at_leisure.defect_score) > tolerance:
+        if not same and decision.apart(at_leisure) > tolerance:
             what = f"decision on image {index} while it was timed"
             must = f"{at_leisure.label} {at_leisure.verdict}, as without hurry"
             got = f"{decision.label} {decision.verdict}"

@@ -16,19 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Read the manifest and ask which variants this machine can run."""
-    from edgetl_runtime import session
+    from edgetl_runtime import session, tasks
     from edgetl_runtime.bundle import open_bundle
     from edgetl_runtime.schema import to_mapping
 
     with open_bundle(args.bundle) as bundle:
+        manifest = bundle.manifest
         return {
             "schema": "edgetl.info/1",
             "bundle": str(args.bundle),
             "bytes": bundle.path.stat().st_size,
             "manifest_sha256": bundle.manifest_sha256,
             "signed": bool(bundle.signatures),
-            "unfit": {variant.id: session.unfit(variant) for variant in bundle.manifest.variants},
-            "manifest": to_mapping(bundle.manifest),
+            "unfit": {variant.id: session.unfit(variant) for variant in manifest.variants},
+            "decides": tasks.get(manifest.task).describe(manifest.labels, manifest.variant(manifest.chosen).params),
+            "manifest": to_mapping(manifest),
         }
 
 
@@ -41,7 +43,8 @@ def show(result: Mapping[str, Any]) -> str:
         f"bundle      {result['bundle']}, {result['bytes'] / 1e6:.1f} MB, {signed}",
         f"made        {manifest['created']} by edgetl {manifest['edgetl_version']}",
         f"line        {manifest['line']}, sequence {manifest['sequence']}",
-        f"classes     {', '.join(manifest['classes'])}; defects: {', '.join(manifest['defect_classes'])}",
+        f"task        {manifest['task']}",
+        *result["decides"],
         f"input       {spec['width_px']}x{spec['height_px']} px, {spec['resize']}, {spec['interpolation']}; "
         f"arrays are {spec['colour'].upper()}, {spec['bit_depth']} bit",
         f"golden      {golden['count']} vectors, licence {golden['licence']}",

@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         cache_dir=args.cache_dir,
     ) as opened:
         decisions, labels, failed = _decide(opened, found)
-        manifest = opened.manifest
+        classes = opened.task.classes(opened.manifest.labels)
+        defects = getattr(opened.manifest.labels, "defect_classes", ())
         variant = opened.variant
     if args.csv is not None:
         rows = [
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "backend": variant.backend,
         "decisions": decisions,
         "failed": failed,
-        "summary": tally(decisions, labels, classes=manifest.classes, defect_classes=manifest.defect_classes),
+        "summary": tally(decisions, labels, classes=classes, defect_classes=defects),
         "csv": None if args.csv is None else str(args.csv),
     }
 
@@ -85,7 +86,7 @@ def _decide(
             failed.append({"image": str(path), "message": error.sentence, "try": error.fix})
             continue
         decisions.append({"image": str(path), **decision.to_mapping()})
-        labels.append(None if folder is None else label_of(path, folder, opened.manifest.classes))
+        labels.append(None if folder is None else label_of(path, folder, opened.task.classes(opened.manifest.labels)))
     return decisions, labels, failed
 
 

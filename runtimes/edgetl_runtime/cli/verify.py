@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         UnfitError: The bytes are right, but this machine can run no variant.
     """
     from edgetl_runtime.bundle import open_bundle
+    from edgetl_runtime.session import model_of
 
     if bool(args.bundle) == args.installed:
         fix = "edgetl-runtime verify BUNDLE, or edgetl-runtime verify --installed"
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         bundle.verify()
         manifest = bundle.manifest
         variants = (manifest.variant(args.variant),) if args.variant else manifest.variants
+        for variant in variants:  # also of those that cannot run here
+            model_of(bundle, variant)
         results = [_check(bundle, variant) for variant in variants]
         if not any(result["ok"] for result in results):
             reasons = "; ".join(f"{result['id']}: {result['why']}" for result in results)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgetl_runtime.install.device import Device
     from edgetl_runtime.install.loaded import Plan
     from edgetl_runtime.install.state import Generation, State
-    from edgetl_runtime.tasks.classification import Decision
+    from edgetl_runtime.tasks.base import Decision
 
 POLL_S = 0.2
 _log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgetl_runtime import onnx_walk
 from edgetl_runtime.backends import base
 from edgetl_runtime.errors import BackendMissingError
 from edgetl_runtime.nvidia import cuda, library, process
@@ -121,6 +122,7 @@ class NvidiaBackend(base.Backend):
     ) -> Engine:
         """Find or build the engine of a model for this machine."""
         started = time.monotonic()
+        model = onnx_walk.with_outputs(model, options.outputs, name="the model")
         settings = settings or base.BuildSettings()
         cache = EngineCache(cache_dir or default_folder(self.flavour))
         wanted = BuildOptions(flavour=self.flavour, batch=options.batch or 1, dla_core=settings.dla_core)

@@ -65,8 +65,9 @@ class EngineSession(BackendSession):
         self._engine = engine
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == dialect.module.TensorIOMode.INPUT]
-        if inputs != ["image"] or "logits" not in names:
-            raise BackendError("the engine", "of input image and output logits", ", ".join(names), fix=REBUILD)
+        if inputs != ["image"]:
+            raise BackendError("the engine", "of one input, image", ", ".join(names), fix=REBUILD)
+        outputs = tuple(name for name in names if name != "image")
         context: trt.IExecutionContext | None = engine.create_execution_context()
         if context is None:
             got = f"none for {engine.device_memory_size_v2} bytes of activations"
@@ -74,7 +75,7 @@ class EngineSession(BackendSession):
         self._context = context
         shape = sizes(engine.get_tensor_profile_shape("image", 0)[1])
         context.set_input_shape("image", dialect.module.Dims(shape))
-        super().__init__(backend=backend, errors=ERRORS, input_px=(shape[1], shape[2]), batch=shape[0])
+        super().__init__(backend=backend, errors=ERRORS, outputs=outputs, input_px=(shape[1], shape[2]), batch=shape[0])
         self._bind(cuda, context, names, dialect)
         self._record(cuda, context)
 
@@ -91,7 +92,7 @@ class EngineSession(BackendSession):
             self._buffers.append(buffer)
             context.set_tensor_address(name, buffer.address)
         self._image = self._buffers[names.index("image")]
-        self._logits = self._buffers[names.index("logits")]
+        self._results = {name: self._buffers[names.index(name)] for name in self.outputs}
 
     def _record(self, cuda: Cuda, context: trt.IExecutionContext) -> None:
         """Run once as it is, then record the same; an engine that cannot be recorded runs as it is."""
@@ -117,9 +118,10 @@ class EngineSession(BackendSession):
         if not done:
             got = "a refusal of execute_async_v3"
             raise BackendError("the engine", "able to run", got, fix=REBUILD)
-        self._logits.download(self._stream)
+        for result in self._results.values():
+            result.download(self._stream)
 
-    def _infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _infer(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         cuda: Cuda = self._cuda  # type: ignore[assignment]  # an open session has one
         cuda.make_current()  # every time: the calling thread may be new, even where its number is not
         np.copyto(self._image.host, batch)
@@ -128,8 +130,7 @@ class EngineSession(BackendSession):
         else:
             self._enqueue(self._context)
         cuda.call("cuStreamSynchronize", self._stream)
-        logits: NDArray[np.float32] = self._logits.host.copy()
-        return logits
+        return {name: result.host.copy() for name, result in self._results.items()}
 
     def _close(self) -> None:
         """Free everything on the GPU, in the reverse order of its making; calling twice is harmless."""

@@ -13,7 +13,7 @@ from edgetl.deploy.candidates import Candidate
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Thresholds
 
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)
 
@@ -71,7 +71,10 @@ def test_stand_in_is_judged_in_the_same_arithmetic_wherever_it_is_judged(conv_ne
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         look.confirm(one)
     golden = object.__new__(golden_vectors.GoldenSet)
-    golden.tensors, golden.run = conv_net_images, types.SimpleNamespace(classes=("a", "b"), defect_classes=("a",))
+    golden.tensors, golden.run = (
+        conv_net_images,
+        types.SimpleNamespace(task="inspection", labels=Labels(classes=("a", "b"), defect_classes=("a",))),
+    )
     golden.expected(one)
     assert asked == ["tensorrt", "tensorrt"]
 

@@ -18,7 +18,7 @@ from edgetl.quantize import graph, observe
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
 from edgetl_runtime.backends.base import LoadOptions
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 RUN = types.SimpleNamespace(
     classes=("bad", "good", "odd", "worn"),

@@ -13,7 +13,7 @@ from edgetl.nvidia import gate
 from edgetl.quantize import recipe
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 JETSON, RTX = profiles.get("jetson"), profiles.get("ipc-rtx")
 needs_compiler = pytest.mark.skipif(gate.missing() is not None, reason=f"NVIDIA's compiler: {gate.missing()}")

@@ -10,7 +10,7 @@ import pytest
 from edgetl.deploy import judging
 from edgetl.deploy.contract import Contract
 from edgetl.metrics import flips
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 LABELS = np.array([0, 1] * 50)
 RUN = types.SimpleNamespace(

@@ -14,10 +14,12 @@ from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.terms import Standing
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Thresholds
 
 RUN = types.SimpleNamespace(
-    preprocess=PreprocessSpec(width_px=8, height_px=8), classes=("good", "hole"), defect_classes=("hole",)
+    preprocess=PreprocessSpec(width_px=8, height_px=8),
+    task="inspection",
+    labels=Labels(classes=("good", "hole"), defect_classes=("hole",)),
 )
 IMAGES = [cv2.imencode(".png", np.full((8, 8, 3), i, np.uint8))[1].tobytes() for i in range(12)]
 
@@ -50,9 +52,7 @@ def test_real_candidates_keep_every_sample(tiny_parts, tiny_onnx, monkeypatch):
     monkeypatch.setattr(latency, "WARMUP_S", 0.1)
     monkeypatch.setattr(latency, "SETTLE_S", 0.0)
     manifest, members = tiny_parts()
-    run = types.SimpleNamespace(
-        preprocess=manifest.preprocess, classes=manifest.classes, defect_classes=manifest.defect_classes
-    )
+    run = types.SimpleNamespace(preprocess=manifest.preprocess, task=manifest.task, labels=manifest.labels)
     made = [candidate(name, backend=name, model=tiny_onnx()) for name in ("onnxruntime", "openvino")]
     steps = []
     encoded = [members[name] for name in manifest.golden.images]

@@ -19,10 +19,12 @@ from edgetl.progress import Progress
 from edgetl_runtime.errors import UnfitError
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Thresholds
 
 RUN = types.SimpleNamespace(
-    preprocess=PreprocessSpec(width_px=8, height_px=8), classes=("good", "hole"), defect_classes=("hole",)
+    preprocess=PreprocessSpec(width_px=8, height_px=8),
+    task="inspection",
+    labels=Labels(classes=("good", "hole"), defect_classes=("hole",)),
 )
 
 

@@ -10,7 +10,7 @@ from edgetl.deploy.memory import MEMORY_IMAGES, memory_images, memory_mb
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 SPEC = PreprocessSpec(width_px=16, height_px=16)
 

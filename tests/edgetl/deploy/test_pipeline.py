@@ -17,7 +17,7 @@ from edgetl.deploy.golden_vectors import GoldenSet, npy
 from edgetl.files import sha256_of
 from edgetl.run import RunFolder, read_json, write_json
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 TARGET = ("--target", "ipc-onnxruntime")
 LOOSE = ("--max-drop-pp", 50, "--max-flips-pct", 50)
@@ -65,7 +65,7 @@ def test_bundle_holds_the_chosen_variant_the_float_one_and_their_proof(deployed)
                 decisions = [session.predict(bundle.read(name)) for name in manifest.golden.images]
             stated = [(d.label, d.verdict) for d in variant.golden_decisions]
             assert stated == [(d.label, d.verdict) for d in decisions]
-        assert (manifest.classes, manifest.defect_classes) == (run.classes, run.defect_classes)
+        assert (manifest.labels.classes, manifest.labels.defect_classes) == (run.classes, run.defect_classes)
         assert manifest.preprocess == run.preprocess
         assert manifest.digests["data"] == run.data["digest"]
         assert set(manifest.digests) == {"data", "split", "calibration"}

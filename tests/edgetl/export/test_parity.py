@@ -14,7 +14,6 @@ from edgetl.export.parity import (
     flips,
     label_agreement,
     max_abs,
-    probabilities,
 )
 from edgetl_runtime.errors import UsageError
 
@@ -108,12 +107,6 @@ def test_cosine_of_zero_rows():
     zero, one = np.zeros((1, 2)), np.ones((1, 2))
     assert cosine(zero, zero) == 1.0
     assert cosine(zero, one) == 0.0
-
-
-def test_probabilities_sum_to_one_without_overflow():
-    p = probabilities(np.array([[1000.0, 999.0], [-1000.0, -1000.0]], np.float32))
-    assert np.allclose(p.sum(axis=1), 1.0)
-    assert p[0, 0] == pytest.approx(1 / (1 + np.exp(-1.0)))
 
 
 def test_compare_of_equal_logits():

@@ -17,15 +17,15 @@ def test_load_model_computes_the_scores_of_the_run(run_folder):
     from edgetl.data.images import load_images
     from edgetl.data.split_file import read_split
     from edgetl.export.onnx import deployable
-    from edgetl_runtime.tasks.classification import decide
+    from edgetl_runtime.tasks.inspection import TASK
+    from edgetl_runtime.tasks.softmax import probabilities
 
     run = run_folder.read()
     samples = [s for s in read_split(run_folder.split_csv, run.classes) if s.split == "test"]
     model = deployable(load_model(run_folder, run), mean=run.mean, std=run.std)
     with torch.no_grad():
         logits = model(torch.from_numpy(load_images(samples, run.preprocess, cache_dir=None))).numpy()
-    options = {"classes": run.classes, "defect_classes": run.defect_classes, "thresholds": run.thresholds}
-    decisions = decide(logits, temperature=run.temperature, **options)
+    decisions = TASK.decided(probabilities(logits, run.temperature), run.labels, run.params)
     with run_folder.predictions.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     assert [row["path"] for row in rows] == [str(s.path) for s in samples]

@@ -15,7 +15,8 @@ import pytest
 from edgetl.metrics import evaluate
 from edgetl.run import Run, RunFolder
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.classification import Thresholds, decide
+from edgetl_runtime.tasks.inspection import TASK, Labels, Params, Thresholds
+from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +98,10 @@ def build_fake_run(
             file.write_bytes(data)
             listing.append([str(file), classes[label], split, "", 1.0, hashlib.sha256(data).hexdigest()])
         if split != "train":
-            for row, d in zip(listing[-len(labels) :], decide(logits, **known), strict=True):
+            known_to_task = Labels(classes=tuple(classes), defect_classes=defects)
+            params = Params(thresholds=THRESHOLDS, temperature=1.0)
+            decisions = TASK.decided(probabilities(logits), known_to_task, params)
+            for row, d in zip(listing[-len(labels) :], decisions, strict=True):
                 scores = [f"{d.score:.6f}", f"{d.defect_score:.6f}"]
                 rows.append([row[0], split, row[1], d.label, *scores, d.verdict])
     _write_csv(folder.split_csv, ("path", "label", "split", "group", "certainty", "sha256"), listing)

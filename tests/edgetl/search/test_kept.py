@@ -10,7 +10,7 @@ from edgetl.deploy.candidates import Candidate
 from edgetl.errors import RunError
 from edgetl.search.kept import keep, revive
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Thresholds
 
 
 def candidate(**changes):

@@ -20,7 +20,7 @@ from edgetl.search.state import SearchState
 from edgetl.search.timing import Timing
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.classification import Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Thresholds
 
 NAMES = ("one", "two", "poor")
 
@@ -43,7 +43,9 @@ def timed(tmp_path, blob_parts, monkeypatch):
     monkeypatch.setattr(
         timing.RunFolder,
         "read",
-        lambda _: types.SimpleNamespace(preprocess=spec, classes=("good", "hole"), defect_classes=("hole",)),
+        lambda _: types.SimpleNamespace(
+            preprocess=spec, task="inspection", labels=Labels(classes=("good", "hole"), defect_classes=("hole",))
+        ),
     )
 
     def call(contract=Contract()):  # noqa: B008  (frozen)

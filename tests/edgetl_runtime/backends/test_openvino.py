@@ -43,9 +43,9 @@ def test_load_sets_properties(
 
 def test_load_keeps_compiled_code_in_the_cache_dir(tiny_onnx: Callable[..., bytes], tmp_path: Path) -> None:
     image = np.full((1, 16, 16, 3), 77, np.uint8)
-    first = load(tiny_onnx(), tmp_path).infer(image)
+    first = load(tiny_onnx(), tmp_path).infer(image)["logits"]
     assert list(tmp_path.iterdir())
-    assert np.array_equal(load(tiny_onnx(), tmp_path).infer(image), first)
+    assert np.array_equal(load(tiny_onnx(), tmp_path).infer(image)["logits"], first)
 
 
 def test_infer_after_close_is_an_error(tiny_onnx: Callable[..., bytes]) -> None:
@@ -65,4 +65,7 @@ def test_infer_many_lets_the_producer_reuse_its_buffer(tiny_onnx: Callable[..., 
     with load(tiny_onnx(), hint="throughput", batch=2) as session:
         found = list(session.infer_many(produce()))  # type: ignore[arg-type]
         for value, logits in zip(range(0, 200, 20), found, strict=True):
-            assert np.abs(logits - session.infer(np.full((2, 16, 16, 3), value, np.uint8))).max() < 1e-5
+            assert (
+                np.abs(logits["logits"] - session.infer(np.full((2, 16, 16, 3), value, np.uint8))["logits"]).max()
+                < 1e-5
+            )

@@ -42,7 +42,9 @@ def record() -> Record:
         bundle=BundleFacts(
             name="part.edgetl",
             file_sha256="a" * 64, manifest_sha256="b" * 64, size_bytes=9, line="part", classes=("bad", "ok"),
-            defect_classes=("bad",), variant="v", backend="null", precision="f32", threads=1, chosen=True,
+            task="inspection",
+            labels={"classes": ["bad", "ok"], "defect_classes": ["bad"]},
+            variant="v", backend="null", precision="f32", threads=1, chosen=True,
         ),
         images=ImageFacts(n=16, sha256="c" * 64, source="bundle"),
         environment={"fingerprint": "d" * 64},

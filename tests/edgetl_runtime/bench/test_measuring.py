@@ -97,8 +97,8 @@ def test_compare_on_golden_images_holds_b_to_absolute_limits(item: Target) -> No
 
 
 def test_compare_refuses_other_classes(item: Target) -> None:
-    facts = dataclasses.replace(item.facts, classes=("good", "rust"))
-    with pytest.raises(UsageError, match=r"those of the first \(bad, ok\); got good, rust"):
+    facts = dataclasses.replace(item.facts, labels=item.facts.labels | {"defect_classes": ["ok"]})
+    with pytest.raises(UsageError, match=r'those of the first, inspection of .*; got inspection of .*"defect_classes"'):
         measuring.compare(item, dataclasses.replace(item, facts=facts))
 
 
@@ -117,8 +117,8 @@ def test_a_record_of_other_images_or_classes_is_refused(measured: Record, item: 
     undisturbed = dataclasses.replace(measured, verdict="measured")
     with pytest.raises(UsageError, match="the record's 16; got the golden images"):
         measuring.compare_with_record(undisturbed, item)
-    others = dataclasses.replace(undisturbed, bundle=dataclasses.replace(measured.bundle, classes=("x", "y")))
-    with pytest.raises(UsageError, match="classes of the second bundle"):
+    others = dataclasses.replace(undisturbed, bundle=dataclasses.replace(measured.bundle, task="sorting"))
+    with pytest.raises(UsageError, match="task and labels of the second bundle"):
         measuring.compare_with_record(others, item)
 
 

@@ -35,10 +35,10 @@ class HurriedModel:
     def __init__(self, session: Session, wrong: range) -> None:
         self.inner, self.calls, self.wrong = session._model, 0, wrong
 
-    def infer(self, batch: np.ndarray) -> np.ndarray:
+    def infer(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         self.calls += 1
-        logits = self.inner.infer(batch)
-        return -logits if self.calls in self.wrong else logits
+        logits = self.inner.infer(batch)["logits"]
+        return {"logits": -logits if self.calls in self.wrong else logits}
 
     def close(self) -> None:
         self.inner.close()
@@ -125,11 +125,13 @@ def test_accuracy_decides_once_on_every_image(
     for i, data in enumerate(images):
         (tmp_path / f"{i}.png").write_bytes(data)
         paths.append(str(tmp_path / f"{i}.png"))
-    _, found = work(job(tiny_path, kind="accuracy", images=paths))
+    _, found = work(job(tiny_path, kind="accuracy", images=paths, truth=["bad"] * len(paths)))
     with edgetl_runtime.open(tiny_path, backend="null") as session:
         decisions = [session.predict(data) for data in images]
     assert found["labels"] == [d.label for d in decisions]
     assert found["verdicts"] == [d.verdict for d in decisions]
+    assert found["counts"]["escapes"] == found["verdicts"].count("OK")
+    assert found["counts"]["n_defective"] == len(paths)
 
 
 def test_a_job_is_read_strictly() -> None:

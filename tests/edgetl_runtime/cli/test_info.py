@@ -28,7 +28,7 @@ DEEP = '{"a":' * 900 + "1" + "}" * 900
 def test_info_tells_what_is_inside(run: Run, tiny_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, result = run("info", str(tiny_path))
     assert (code, result["schema"], result["bytes"]) == (0, "edgetl.info/1", tiny_path.stat().st_size)
-    assert result["manifest"]["classes"] == ["bad", "ok"]
+    assert result["manifest"]["labels"]["classes"] == ["bad", "ok"]
     assert result["unfit"] == {"onnxruntime-f32": None, "openvino-f32": None, "null-f32": None}
     assert main(["info", str(tiny_path)]) == 0
     assert "onnxruntime-f32      onnxruntime  f32   chosen  can run here" in capsys.readouterr().out
@@ -81,7 +81,7 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
         ("manifest.json", replaced('"metrics": {}', '"metrics": {"a": 1, "a": 2}'), "without twin keys"),
         ("manifest.json", replaced('"metrics": {}', '"metrics": {"a": "\\ud800"}'), "must be JSON in UTF-8"),
         ("manifest.json", replaced('"tiny"', '"tiny\\u001b[2J"'), "line in manifest.json must be without control"),
-        ("manifest.json", replaced('"bad"', '"bad\\nOK"'), "classes in manifest.json must be without control"),
+        ("manifest.json", replaced('"ok"', '"ok\\nOK"'), "classes in manifest.json must be without control"),
         ("signature.json", lambda text: text.encode("utf-16"), "must be JSON in UTF-8"),
         ("signature.json", lambda _: "[" * 10**5, "must be JSON in UTF-8"),
         ("signature.json", lambda _: f'{{"signatures": [{DIGITS}]}}', "of at most 64 bits"),

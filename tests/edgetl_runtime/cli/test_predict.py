@@ -46,11 +46,11 @@ def test_predict_shows_one_line_for_each_image(
 def test_folders_named_like_classes_give_accuracy_and_a_confusion(
     run: Run, tiny_path: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = run("info", str(tiny_path))[1]["manifest"]
-    (good,) = set(manifest["classes"]) - set(manifest["defect_classes"])
+    labels = run("info", str(tiny_path))[1]["manifest"]["labels"]
+    (good,) = set(labels["classes"]) - set(labels["defect_classes"])
     found = run("predict", str(tiny_path), str(images))[1]["decisions"]
     parts = tmp_path / "parts"
-    for name in (*manifest["classes"], "unsorted"):
+    for name in (*labels["classes"], "unsorted"):
         (parts / "test" / name).mkdir(parents=True)
     for decision in found:  # all are called good, one beside them nothing
         source = tmp_path.joinpath(decision["image"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from edgetl_runtime import backends
 from edgetl_runtime.__main__ import main
@@ -15,8 +18,6 @@ from edgetl_runtime.bundle import Bundle
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     Run = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -75,7 +76,7 @@ def test_verify_finds_thresholds_by_which_defects_pass(
     monkeypatch.setattr(Bundle, "verify", lambda _: None)  # as if whoever did it had also mended the sums
     code, result = run("verify", str(moved))
     assert (code, result["error"]["type"]) == (1, "GoldenError")
-    assert "thresholds and classes of variant" in result["error"]["message"]
+    assert "labels and params of variant" in result["error"]["message"]
 
 
 def test_verify_says_when_a_variant_or_all_cannot_run(
@@ -96,3 +97,18 @@ def test_verify_reports_its_own_memory_not_that_of_a_large_parent(tiny_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 5 < json.loads(done.stdout)["memory_mb"] < 200
     assert len(ballast) == 400_000_000
+
+
+@pytest.mark.parametrize("command", ["verify", "predict"])
+def test_a_manifest_whose_outputs_differ_from_the_models_is_refused(
+    command: str, run: Run, tiny_bundle: Callable[..., Path], images: Path, tiny_parts: Callable[..., Any]
+) -> None:
+    logits = tiny_parts()[0].outputs[0]
+    features = dataclasses.replace(logits, name="features", shape=("N", 8))
+    wrong = tiny_bundle(outputs=(logits, features))
+    code, result = run(command, str(wrong), *([str(images)] if command == "predict" else []))
+    assert (code, result["error"]["type"]) == (1, "BundleError")
+    assert result["error"]["message"] == (
+        "the outputs of model 'models/float/model.onnx' must be those of the manifest, "
+        "logits (N, 2) and features (N, 8) of float32; got logits (N, 2)."
+    )

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from edgetl.deploy.bundle_writer import write_bundle
-from edgetl_runtime import golden
-from edgetl_runtime.tasks.classification import probabilities
+from edgetl_runtime import golden, tasks
+from edgetl_runtime.tasks.softmax import probabilities
 
 HERE = Path(__file__).parent
 # what a script may use: the session of a model, and what the stub has counted
@@ -91,13 +91,14 @@ def stub_bundle(tmp_path_factory, tiny_parts):
     scores, buffer = probabilities(np.stack([red + blue, green], axis=1), 1e4).astype(np.float32), io.BytesIO()
     np.save(buffer, scores, allow_pickle=False)
     model = "models/float/model.onnx"
+    params = dataclasses.replace(fields.variants[0].params, temperature=1e4)
     variant = dataclasses.replace(
         fields.variant("onnxruntime-f32"),
         id="tensorrt-f32",
         backend="tensorrt",
-        temperature=1e4,
+        params=params,
         golden="golden/trt.npy",
-        golden_decisions=golden.decisions_of(scores, ("bad", "ok"), ("bad",), fields.variants[0].thresholds),
+        golden_decisions=golden.decisions_of(tasks.get(fields.task), scores, fields.labels, params),
     )
     shared = [name for name in members if name.endswith(".png") or name == "golden/tensors.npy"]
     used = {model: members[model], "golden/trt.npy": buffer.getvalue(), **{name: members[name] for name in shared}}

@@ -12,7 +12,7 @@ expected = images.reshape(5, -1, 3).sum(axis=1).astype(np.float32)
 @pytest.mark.parametrize("version", ["10.3.0", "11.4.1"])
 def test_infer_gives_the_engines_numbers_through_one_recorded_graph(on_stub, version, integrated):
     found = on_stub(
-        SUMS + "s = load(); logits = s.infer(images)\n"
+        SUMS + "s = load(); logits = s.infer(images)['logits']\n"
         "say(same=bool((logits == expected).all()), dtype=str(logits.dtype), reason=s.graph_reason, batch=s.batch,"
         " trace=stub.stub_trace().decode().split(), **{n: count(n) for n in ('launches', 'kernels', 'uploads')})",
         FAKE_TENSORRT=version,
@@ -30,9 +30,9 @@ def test_infer_gives_the_engines_numbers_through_one_recorded_graph(on_stub, ver
 def test_ten_thousand_calls_allocate_nothing_and_closing_frees_all(on_stub):
     found = on_stub(
         SUMS + "import resource, tracemalloc\n"
-        "s = load(); one = images[:1]; s.infer(one); before = count('allocations'), count('live')\n"
+        "s = load(); one = images[:1]; s.infer(one)['logits']; before = count('allocations'), count('live')\n"
         "tracemalloc.start(); held = tracemalloc.get_traced_memory()[0]\n"
-        "for _ in range(10_000): last = s.infer(one)\n"
+        "for _ in range(10_000): last = s.infer(one)['logits']\n"
         "grown = tracemalloc.get_traced_memory()[0] - held; tracemalloc.stop()\n"
         "after = count('allocations'), count('live'); s.close(); s.close()\n"
         "say(before=before, after=after, grown=grown, left=count('live'), launches=count('launches'),\n"
@@ -47,7 +47,7 @@ def test_ten_thousand_calls_allocate_nothing_and_closing_frees_all(on_stub):
 
 def test_an_engine_that_cannot_be_recorded_runs_call_by_call(on_stub):
     found = on_stub(
-        SUMS + "s = load(); logits = s.infer(images); s.close()\n"
+        SUMS + "s = load(); logits = s.infer(images)['logits']; s.close()\n"
         "say(same=bool((logits == expected).all()), reason=s.graph_reason, launches=count('launches'), "
         "left=count('live'))",
         STUB_UNCAPTURABLE=1,
@@ -60,7 +60,7 @@ def test_an_engine_that_cannot_be_recorded_runs_call_by_call(on_stub):
 def test_infer_serves_other_threads_and_other_batches(on_stub):
     found = on_stub(
         SUMS + "import threading\ns = load(LoadOptions(batch=4)); got = []\n"
-        "t = threading.Thread(target=lambda: got.append(s.infer(images))); t.start(); t.join()\n"
+        "t = threading.Thread(target=lambda: got.append(s.infer(images)['logits'])); t.start(); t.join()\n"
         "say(shape=got[0].shape, batch=s.batch)"
     )
     assert found == {"shape": [5, 3], "batch": 4}
@@ -70,10 +70,11 @@ def test_decisions_from_four_threads_equal_those_made_alone_also_while_it_is_clo
     found = on_stub(
         SUMS + "import threading\nsys.setswitchinterval(1e-5); s = load(); wrong, raised = [], []\n"
         "def work():\n"
-        "  for i in range(250): wrong.extend([i] * int((s.infer(images[i % 5:][:1]) != expected[i % 5]).any()))\n"
+        "  for i in range(250):\n"
+        "    found = s.infer(images[i % 5:][:1])['logits']; wrong.extend([i] * int((found != expected[i % 5]).any()))\n"
         "def last():\n"
         "  while True:\n"
-        "    try: assert (s.infer(images[:1]) == expected[:1]).all()\n"
+        "    try: assert (s.infer(images[:1])['logits'] == expected[:1]).all()\n"
         "    except EdgetlError as error: return raised.append(str(error))\n"
         "def go(*calls):\n"
         "  threads = [threading.Thread(target=call) for call in calls]\n"
@@ -95,14 +96,15 @@ def test_a_thread_with_the_number_of_one_that_ended_can_infer_and_close(on_stub)
         "one(load)\n"
         "for _ in range(50): one(lambda: made[0].infer(images))\n"
         "one(made[0].close)\n"
-        "say(same=sum(bool((m == expected).all()) for m in made[1:-1]), left=count('live'))"
+        "say(same=sum(bool((m['logits'] == expected).all()) for m in made[1:-1]), left=count('live'))"
     )
     assert found == {"same": 50, "left": 0}
 
 
 def test_results_belong_to_the_caller(on_stub):
     found = on_stub(
-        SUMS + "s = load(); a = s.infer(images[:1]); b = a.copy(); s.infer(images[1:2]); say(kept=bool((a == b).all()))"
+        SUMS + "s = load(); a = s.infer(images[:1])['logits']; b = a.copy()\n"
+        "s.infer(images[1:2])['logits']; say(kept=bool((a == b).all()))"
     )
     assert found["kept"]
 
@@ -135,5 +137,5 @@ def test_a_plan_of_another_release_is_refused(on_stub):
 
 
 def test_a_closed_session_says_so(on_stub):
-    found = on_stub(SUMS + "s = load(); s.close(); say(words=sentence(lambda: s.infer(images)))")
+    found = on_stub(SUMS + "s = load(); s.close(); say(words=sentence(lambda: s.infer(images)['logits']))")
     assert found["words"].startswith("the session of tensorrt must be open; got a closed one")

@@ -30,7 +30,7 @@ def made(conv_net, conv_net_images):
 def logits(model, images):
     backend, options = backends.get("onnxruntime"), LoadOptions(threads=1)
     with backend.load(backend.compile(model, options), options) as session:
-        return session.infer(images)
+        return session.infer(images)["logits"]
 
 
 def test_everything_but_int8_and_the_normalisation_is_float16(made):

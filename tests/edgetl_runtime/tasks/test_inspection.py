@@ -3,58 +3,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetl_runtime.errors import BackendError, ShapeError, UsageError
-from edgetl_runtime.tasks.classification import Thresholds, decide, defect_scores, probabilities, verdicts
+from edgetl_runtime.errors import BackendError, UsageError
+from edgetl_runtime.tasks.inspection import TASK, Labels, Params, Thresholds, defect_scores, verdicts
 
 CLASSES = ("dent", "ok", "scratch")
 DEFECTS = ("dent", "scratch")
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)
 
 
+LABELS = Labels(classes=CLASSES, defect_classes=DEFECTS)
+
+
+def decide(logits, thresholds=HALF, temperature=1.0):
+    outputs = {"logits": np.asarray(logits, np.float32)}
+    return TASK.decide(outputs, LABELS, Params(thresholds=thresholds, temperature=temperature))
+
+
 def decide_one(row, thresholds=HALF, temperature=1.0):
-    return decide(
-        np.array([row], np.float32),
-        classes=CLASSES,
-        defect_classes=DEFECTS,
-        thresholds=thresholds,
-        temperature=temperature,
-    )[0]
-
-
-def test_probabilities_are_softmax_of_logits_by_temperature():
-    logits = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], np.float32)
-    expected = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(probabilities(logits, 2.0), expected, rtol=1e-6)
-    assert probabilities(logits).dtype == np.float64
-
-
-def test_probabilities_do_not_overflow():
-    np.testing.assert_array_equal(probabilities(np.array([[1e4, -1e4]])), [[1.0, 0.0]])
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_probabilities_refuses_logits_that_are_not_finite(bad):
-    with pytest.raises(BackendError, match="logits must be finite; got NaN or infinity"):
-        probabilities(np.array([[0.0, bad]]))
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
-def test_probabilities_refuses_a_temperature_that_is_not_positive_and_finite(temperature):
-    with pytest.raises(UsageError, match="temperature must be above 0 and finite"):
-        probabilities(np.zeros((1, 2)), temperature)
-
-
-@pytest.mark.parametrize("temperature", [1e-320, 1e300])
-def test_no_temperature_makes_a_probability_that_is_no_number(temperature):
-    with np.errstate(over="ignore"):
-        found = probabilities(np.array([[3e38, -3e38, 0.0]], np.float32), temperature)
-    assert np.isfinite(found).all()
-    assert found.sum() == pytest.approx(1.0)
-
-
-def test_probabilities_refuses_a_single_row():
-    with pytest.raises(ShapeError, match=r"logits must be of shape \(N, C\); got shape \(3,\)"):
-        probabilities(np.zeros(3))
+    return decide([row], thresholds, temperature)[0]
 
 
 def test_defect_scores_sum_the_defect_classes():
@@ -96,8 +62,7 @@ def test_a_sure_defect_is_never_ok_at_the_highest_cuts():
 def test_the_reported_defect_score_is_the_one_that_was_compared():
     cut = Thresholds(nok_at=0.3, ok_below=0.3)
     assert float(np.float64(0.1) + np.float64(0.2)) != 0.3
-    logits = np.log(np.array([[0.1, 0.7, 0.2]]))
-    found = decide(logits, classes=CLASSES, defect_classes=DEFECTS, thresholds=cut, temperature=1.0)[0]
+    found = TASK.decided(np.array([[0.1, 0.7, 0.2]]), LABELS, Params(thresholds=cut, temperature=1.0))[0]
     assert (found.defect_score, found.verdict) == (0.3, "NOK")
 
 
@@ -116,17 +81,54 @@ def test_decide_uses_the_temperature():
 
 def test_decision_prints_as_the_json_of_predict():
     mapping = decide_one([0.0, 0.0, 0.0]).to_mapping()
-    assert list(mapping) == ["class", "score", "defect_score", "verdict", "scores", "timings_ms"]
+    assert list(mapping) == ["class", "score", "defect_score", "scores", "verdict", "timings_ms"]
     assert mapping["class"] == "dent"
     assert mapping["scores"] == pytest.approx(dict.fromkeys(CLASSES, 1 / 3))
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (1, 4), (3,), (1, 1, 3)])
 def test_decide_refuses_another_number_of_classes(shape):
-    with pytest.raises(ShapeError, match=r"logits must be of shape \(N, 3\); got shape"):
-        decide(np.zeros(shape), classes=CLASSES, defect_classes=DEFECTS, thresholds=HALF, temperature=1.0)
+    with pytest.raises(BackendError, match=r"logits must be of shape \(N, 3\); got shape"):
+        decide(np.zeros(shape))
 
 
 def test_decide_of_an_empty_batch_is_empty():
-    empty = np.zeros((0, 3))
-    assert decide(empty, classes=CLASSES, defect_classes=DEFECTS, thresholds=HALF, temperature=1.0) == []
+    assert list(decide(np.zeros((0, 3)))) == []
+
+
+def test_decide_refuses_outputs_without_logits_or_with_nan():
+    params = Params(thresholds=HALF, temperature=1.0)
+    with pytest.raises(BackendError, match="the model's outputs must be with logits; got features"):
+        TASK.decide({"features": np.zeros((1, 3), np.float32)}, LABELS, params)
+    with pytest.raises(BackendError, match="logits must be finite; got NaN or infinity"):
+        decide([[0.0, np.nan, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("classes", "defects", "words"),
+    [
+        (("ok",), (), "classes must be at least two"),
+        (("ok", "ok"), ("ok",), "classes must be different"),
+        (("bad", "ok"), (), "some but not all of the classes; got none"),
+        (("bad", "ok"), ("bad", "ok"), "some but not all"),
+        (("bad", "ok"), ("dent",), "some but not all of the classes; got dent"),
+    ],
+)
+def test_labels_refuse(classes, defects, words):
+    with pytest.raises(UsageError, match=words):
+        Labels(classes=classes, defect_classes=defects)
+
+
+def test_count_tells_escapes_from_overkill():
+    found = decide([[9, 0, 0], [0, 9, 0], [9, 0, 0], [0, 9, 0]])
+    counts = TASK.count(LABELS, truth=["dent", "dent", "ok", "ok"], found=found)
+    assert counts == {
+        "n": 4, "accuracy": 0.5, "n_defective": 2, "n_good": 2, "escapes": 1, "overkill": 1, "unsure": 0,
+    }  # fmt: skip
+    assert TASK.tell(counts) == "escapes 1 of 2 defects, overkill 1 of 2 good parts, 0 unsure"
+
+
+def test_near_border_is_within_reach_of_a_cut_or_a_tie():
+    scores = np.array([[0.49, 0.51, 0.0], [0.1, 0.9, 0.0], [0.05, 0.5, 0.45], [0.0, 0.69, 0.31]])
+    params = Params(thresholds=Thresholds(nok_at=0.3, ok_below=0.3), temperature=1.0)
+    assert TASK.near_border(scores, LABELS, params, tolerance=0.02).tolist() == [True, False, False, True]

@@ -1,0 +1,162 @@
+"""What a task is on the device: labels and parameters of its own, from a model's outputs to decisions.
+
+A task is one file here, found by its name. Nothing else knows what a label, a threshold or a class is: sessions, golden
+vectors, trials and benchmarks ask the task.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+
+from edgetl_runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Outputs = Mapping[str, NDArray[np.float32]]
+
+LabelsT = TypeVar("LabelsT")
+ParamsT = TypeVar("ParamsT")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """One output of a model, as the manifest declares it.
+
+    Attributes:
+        name: In the graph.
+        shape: Sizes; a word stands for a size that is free, `N` for the batch.
+        dtype: Of its elements.
+        meaning: One clause for people.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: Literal["float32"] = "float32"
+    meaning: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is decided on one part; tasks add what is theirs.
+
+    Attributes:
+        verdict: One of the task's verdicts.
+        label: What the part was taken for.
+        score: How sure that is, 0 to 1.
+        timings_ms: Wall time of decode, preprocess, infer, postprocess and total, in milliseconds.
+    """
+
+    verdict: str
+    label: str
+    score: float
+    timings_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the decision as `predict --json` prints it."""
+        found = {"class": self.label, "score": self.score, **self._detail(), "verdict": self.verdict}
+        return found | {"timings_ms": dict(self.timings_ms)}
+
+    def apart(self, other: Decision) -> float:
+        """Return how far the scores of two decisions on one image are apart, 0 to 1."""
+        return abs(self.score - other.score)
+
+    def _detail(self) -> dict[str, Any]:
+        """Return what the task adds."""
+        return {}
+
+
+class Task(abc.ABC, Generic[LabelsT, ParamsT]):
+    """From a model's outputs to decisions; stateless, and so safe to use from several threads.
+
+    Attributes:
+        name: Of the file, and in runs and manifests.
+        labels_type: What all variants of a bundle decide about; a frozen dataclass that checks itself.
+        params_type: How one variant decides; likewise.
+    """
+
+    name: ClassVar[str]
+    labels_type: ClassVar[type]
+    params_type: ClassVar[type]
+
+    @abc.abstractmethod
+    def verdicts(self, labels: LabelsT) -> tuple[str, ...]:
+        """Return what a decision may be, UNSURE last."""
+
+    @abc.abstractmethod
+    def classes(self, labels: LabelsT) -> tuple[str, ...]:
+        """Return the names that folders of labelled images may have."""
+
+    @abc.abstractmethod
+    def outputs(self, labels: LabelsT) -> tuple[OutputSpec, ...]:
+        """Return the outputs that a model of this task must have, and that sessions are compiled for."""
+
+    @abc.abstractmethod
+    def score_names(self, labels: LabelsT) -> tuple[str, ...]:
+        """Return what each column of `scores` stands for, S of them."""
+
+    @abc.abstractmethod
+    def scores(self, outputs: Outputs, labels: LabelsT, params: ParamsT) -> NDArray[np.float64]:
+        """Return what golden vectors hold of each image, float64 (N, S), 0 to 1.
+
+        Raises:
+            BackendError: An output is missing, of another shape, or not finite.
+        """
+
+    @abc.abstractmethod
+    def decided(self, scores: NDArray[np.float64], labels: LabelsT, params: ParamsT) -> Sequence[Decision]:
+        """Return one decision, without timings, for each row of scores."""
+
+    @abc.abstractmethod
+    def near_border(
+        self, scores: NDArray[np.float64], labels: LabelsT, params: ParamsT, *, tolerance: float
+    ) -> NDArray[np.bool_]:
+        """Return where scores that are off by the tolerance may change label or verdict, bool (N,)."""
+
+    @abc.abstractmethod
+    def describe(self, labels: LabelsT, params: ParamsT) -> list[str]:
+        """Return what `info` prints, a line each."""
+
+    @abc.abstractmethod
+    def count(self, labels: LabelsT, *, truth: Sequence[str], found: Sequence[Decision]) -> dict[str, Any]:
+        """Count right and wrong decisions on labelled images.
+
+        Returns:
+            `n`, `accuracy` (0 to 1, of the labels), and how often each kind of mistake happened.
+        """
+
+    @abc.abstractmethod
+    def tell(self, counts: Mapping[str, Any]) -> str:
+        """Return the mistakes of `count`, with what they are counted of, as one clause."""
+
+    def decide(self, outputs: Outputs, labels: LabelsT, params: ParamsT) -> Sequence[Decision]:
+        """Return one decision, without timings, for each row of the outputs.
+
+        Raises:
+            BackendError: As `scores`.
+        """
+        return self.decided(self.scores(outputs, labels, params), labels, params)
+
+
+def finite_output(outputs: Outputs, name: str, sizes: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return one output of a batch, of these sizes for each image and without NaN.
+
+    Raises:
+        BackendError: It is missing, of another shape, or not finite: the model is broken, not the image.
+    """
+    found = outputs.get(name)
+    fix = "use another variant; this one is broken"
+    if found is None:
+        raise BackendError("the model's outputs", f"with {name}", ", ".join(outputs) or "none", fix=fix)
+    if found.ndim != len(sizes) + 1 or found.shape[1:] != sizes:
+        raise BackendError(name, f"of shape (N, {', '.join(map(str, sizes))})", f"shape {found.shape}", fix=fix)
+    if not np.isfinite(found).all():
+        raise BackendError(name, "finite", "NaN or infinity", fix=fix)
+    return found

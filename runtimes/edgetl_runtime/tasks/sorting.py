@@ -1,0 +1,125 @@
+"""Sorting: every part is of one of several classes, none of them a defect; what is not sure is UNSURE."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgetl_runtime.errors import UsageError
+from edgetl_runtime.tasks import base, softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+UNSURE = "UNSURE"
+RESERVED = (UNSURE, "FAULT")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What parts are sorted into.
+
+    Attributes:
+        classes: In the order of the logits.
+    """
+
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        softmax.check_class_names(self.classes, reserved=RESERVED)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """When a part is sorted.
+
+    Attributes:
+        unsure_below: UNSURE below this probability of the most probable class, 0 to 1; 0 sorts every part.
+        temperature: Of the softmax, above 0.
+    """
+
+    unsure_below: float = 0.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.unsure_below <= 1:  # not a number is refused too
+            raise UsageError("unsure_below", "from 0 to 1", str(self.unsure_below), fix="unsure_below = 0.5")
+        softmax.check_temperature(self.temperature)
+
+
+class Sorting(base.Task[Labels, Params]):
+    """The most probable class, where it is probable enough."""
+
+    name = "sorting"
+    labels_type = Labels
+    params_type = Params
+
+    def verdicts(self, labels: Labels) -> tuple[str, ...]:
+        """Return the classes, and UNSURE."""
+        return (*labels.classes, UNSURE)
+
+    def classes(self, labels: Labels) -> tuple[str, ...]:
+        """Return the classes."""
+        return labels.classes
+
+    def outputs(self, labels: Labels) -> tuple[base.OutputSpec, ...]:
+        """Return the logits."""
+        return (softmax.logits_spec(labels.classes),)
+
+    def score_names(self, labels: Labels) -> tuple[str, ...]:
+        """Return the classes."""
+        return labels.classes
+
+    def scores(self, outputs: Mapping[str, NDArray[np.float32]], labels: Labels, params: Params) -> NDArray[np.float64]:
+        """Return the probability of every class, float64 (N, C)."""
+        return softmax.probabilities_of(outputs, labels.classes, params.temperature)
+
+    def decided(self, scores: NDArray[np.float64], labels: Labels, params: Params) -> list[softmax.Decision]:
+        """Return the most probable class of each row, or UNSURE.
+
+        Example:
+            >>> labels = Labels(classes=("m3", "m4"))
+            >>> found = TASK.decided(np.array([[0.1, 0.9], [0.45, 0.55]]), labels, Params(unsure_below=0.6))
+            >>> [(one.verdict, one.label) for one in found]
+            [('m4', 'm4'), ('UNSURE', 'm4')]
+        """
+        decisions = []
+        for row in scores:
+            label, score = labels.classes[int(row.argmax())], float(row.max())
+            verdict = label if score >= params.unsure_below else UNSURE
+            by_class = dict(zip(labels.classes, row.tolist(), strict=True))
+            decisions.append(softmax.Decision(verdict=verdict, label=label, score=score, scores=by_class))
+        return decisions
+
+    def near_border(
+        self, scores: NDArray[np.float64], labels: Labels, params: Params, *, tolerance: float
+    ) -> NDArray[np.bool_]:
+        """Return where the two best classes, or the best one and the bound, are within reach of each other."""
+        at_bound = np.abs(scores.max(axis=1) - params.unsure_below) <= tolerance
+        return np.asarray(at_bound | softmax.tied(scores, tolerance=tolerance))
+
+    def describe(self, labels: Labels, params: Params) -> list[str]:
+        """Return classes and bound."""
+        bound = f"UNSURE below a probability of {params.unsure_below:.4g}" if params.unsure_below else "never UNSURE"
+        return [f"classes     {', '.join(labels.classes)}; {bound}"]
+
+    def count(self, labels: Labels, *, truth: Sequence[str], found: Sequence[base.Decision]) -> dict[str, Any]:
+        """Count parts sorted wrongly, and those not sorted."""
+        pairs = list(zip(truth, found, strict=True))
+        return {
+            "n": len(pairs),
+            "accuracy": sum(d.label == t for t, d in pairs) / len(pairs),
+            "errors": sum(d.verdict not in (t, UNSURE) for t, d in pairs),
+            "unsure": sum(d.verdict == UNSURE for _, d in pairs),
+        }
+
+    def tell(self, counts: Mapping[str, Any]) -> str:
+        """Return errors and unsure parts."""
+        return f"{counts['errors']} of {counts['n']} sorted wrongly, {counts['unsure']} unsure"
+
+
+TASK = Sorting()
