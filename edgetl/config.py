@@ -28,7 +28,7 @@ class FinetuneConfig:
         image_size: Side of the square input in pixels; None takes the backbone's own, times the preset's factor.
         preset: Name of a preset.
         seed: Of splits, order, augmentation, dropout and the new classifier.
-        defect: Classes that are defects; None finds the good ones by their names.
+        task: What is learned; None leaves it to the aims, else to the names of the classes.
         device: Where the trainable part runs.
         skip_bad: Go on without unusable images.
         bit_depth: Bits per channel that carry the picture; declared, never guessed.
@@ -38,11 +38,9 @@ class FinetuneConfig:
         test_fraction: Share used for the test where the data gives no split.
         split_from: Run, or its split.csv, whose split is kept for every image it knows; `none` draws anew. None takes
             the run that is replaced.
-        escape_cost: What an escape costs, in units of one overkill.
-        max_escape_rate: If given, the threshold keeps the escape rate on validation at or below this instead.
-        unsure_band: Width of the band around the fitted threshold, in defect score, that is UNSURE; 0 leaves none.
         no_augment: Augmentations that would change the label of these parts.
         data_licence: Licence of the images, carried into the bundle with the golden vectors.
+        aims: What is asked of the task, name → value; the task checks them.
     """
 
     data: str
@@ -51,7 +49,7 @@ class FinetuneConfig:
     image_size: int | None = None
     preset: str = "balanced"
     seed: int = 0
-    defect: tuple[str, ...] | None = None
+    task: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     skip_bad: bool = False
     bit_depth: Literal[8, 10, 12, 14, 16] = 8
@@ -60,23 +58,29 @@ class FinetuneConfig:
     val_fraction: float = 0.15
     test_fraction: float = 0.25
     split_from: str | None = None
-    escape_cost: float = 5.0
-    max_escape_rate: float | None = None
-    unsure_band: float = 0.0
     no_augment: tuple[Literal["flip_h", "flip_v", "rotate90", "affine", "photometric", "noise"], ...] = ()
     data_licence: str = "not stated"
+    aims: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.escape_cost <= 0:
-            raise UsageError("--escape-cost", "above 0", str(self.escape_cost), fix="--escape-cost 5")
-        if self.max_escape_rate is not None and not 0 <= self.max_escape_rate < 1:
-            raise UsageError(
-                "--max-escape-rate", "from 0 to below 1", str(self.max_escape_rate), fix="--max-escape-rate 0.01"
-            )
-        if not 0 <= self.unsure_band < 1:
-            raise UsageError("--unsure-band", "from 0 to below 1", str(self.unsure_band), fix="--unsure-band 0.1")
         if self.seed < 0:
             raise UsageError("--seed", "0 or above", str(self.seed), fix="--seed 0")
+
+
+def with_aims(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as a person writes them, with what is a task's own below `aims`.
+
+    Example:
+        >>> with_aims({"seed": 1, "unsure_band": 0.1})
+        {'seed': 1, 'aims': {'unsure_band': 0.1}}
+    """
+    from edgetl import tasks
+
+    known = {name for task in tasks.names() for name in tasks.get(task).aim_names()}
+    own = {name: value for name, value in values.items() if name in known}
+    aims = {**values.get("aims", {}), **own}
+    rest = {name: value for name, value in values.items() if name not in known and name != "aims"}
+    return rest | ({"aims": aims} if aims else {})
 
 
 def resolve(

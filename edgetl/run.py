@@ -15,16 +15,14 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgetl import tasks
 from edgetl.errors import RunError
 from edgetl.files import changing, clear, contents, sha256_of, write_whole
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_mapping, to_mapping
-from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
-from edgetl_runtime.tasks.softmax import check_temperature
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -36,14 +34,13 @@ class Run:
         backbone: Name in the catalogue, or `timm/<name>`.
         image_px: Side of the square input.
         kept: Which of the two models validation preferred.
-        classes: In the order of the logits.
-        defect_classes: Those of them that are defects.
+        task: What is decided.
+        labels: What is decided about: the task's own.
         preprocess: From image to tensor.
         mean: Per-channel mean of the normalisation, for values 0 to 1.
         std: Per-channel standard deviation, likewise.
-        thresholds: Fitted on validation.
-        temperature: Fitted on validation.
-        cost: How the thresholds were chosen.
+        params: How the float model decides, fitted on validation: the task's own.
+        aims: What that was fitted for, name → value.
         val: Metrics of the kept model on validation.
         test: Metrics of the kept model on test.
         baseline_val: Metrics of the frozen backbone with its head on validation.
@@ -60,21 +57,19 @@ class Run:
         files: SHA-256 of the files it was written with, by name; whoever reads the run compares them.
     """
 
-    schema: Literal["edgetl.run/1"] = "edgetl.run/1"
+    schema: Literal["edgetl.run/2"] = "edgetl.run/2"
     edgetl_version: str
     created: str
-    task: Literal["inspection"] = "inspection"
+    task: str
     backbone: str
     image_px: int
     kept: Literal["baseline", "finetuned"]
-    classes: tuple[str, ...]
-    defect_classes: tuple[str, ...]
+    labels: Any
     preprocess: PreprocessSpec
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    thresholds: Thresholds
-    temperature: float
-    cost: dict[str, Any]
+    params: Any
+    aims: dict[str, Any] = dataclasses.field(default_factory=dict)
     val: dict[str, Any]
     test: dict[str, Any]
     baseline_val: dict[str, Any]
@@ -90,39 +85,15 @@ class Run:
     test_looks: int = 1
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-
     @property
-    def good_classes(self) -> tuple[str, ...]:
-        """The classes of good parts."""
-        return tuple(name for name in self.classes if name not in self.defect_classes)
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the outputs."""
+        return tasks.get(self.task).device.classes(self.labels)
 
     @property
     def in_words(self) -> str:
-        """Which classes are good parts and which are defects, as one line."""
-        return classes_in_words(self.classes, self.defect_classes)
-
-    @property
-    def labels(self) -> Labels:
-        """What is decided about, as the device's task wants it."""
-        return Labels(classes=self.classes, defect_classes=self.defect_classes)
-
-    @property
-    def params(self) -> Params:
-        """How the float model decides, likewise."""
-        return Params(thresholds=self.thresholds, temperature=self.temperature)
-
-
-def classes_in_words(classes: Sequence[str], defects: Sequence[str]) -> str:
-    """Return which classes are good parts and which are defects, as every command that trains says first.
-
-    Example:
-        >>> classes_in_words(["OK", "dent", "scratch"], ["dent", "scratch"])
-        'good: OK; defects: dent, scratch'
-    """
-    good = [name for name in classes if name not in defects]
-    return f"good: {', '.join(good)}; defects: {', '.join(defects)}"
+        """What the set was taken for, as one line."""
+        return tasks.get(self.task).in_words(self.labels)
 
 
 class RunFolder:
@@ -181,10 +152,7 @@ class RunFolder:
             got = "an unfinished one" if self.config_json.is_file() else "no run.json"
             fix = f"edgetl finetune DATA --out {self.path}" + (" --resume" if self.config_json.is_file() else "")
             raise RunError(f"run {self.path}", "a finished run", got, fix=fix)
-        mapping = read_json(self.run_json)
-        if isinstance(mapping, dict) and mapping.get("task") == "classification":  # what edgetl 0.1 called it
-            mapping["task"] = "inspection"
-        run = from_mapping(Run, mapping, where=str(self.run_json), error=RunError)
+        run = _typed(read_json(self.run_json), self.run_json)
         for path in (self.split_csv, self.weights, self.predictions):
             _check_file(path, run.files.get(path.name), self.run_json)
         return run
@@ -203,6 +171,23 @@ class RunFolder:
         """Append one line to `metrics.jsonl`."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def _typed(mapping: Any, path: Path) -> Run:  # noqa: ANN401  (JSON)
+    """Return a run with labels and parameters of its task's own types."""
+    if isinstance(mapping, dict) and mapping.get("schema") == "edgetl.run/1":
+        fix = f"edgetl finetune DATA --out {path.parent} --force"
+        raise RunError(f"run {path.parent}", "made by this edgetl", "one made by edgetl 0.1", fix=fix)
+    plain = from_mapping(Run, mapping, where=str(path), error=RunError)
+    try:
+        device = tasks.get(plain.task).device
+    except UsageError as error:
+        raise RunError(f"the task of {path}", error.must, error.got, fix=error.fix) from error
+    typed: dict[str, Any] = {
+        name: from_mapping(kind, getattr(plain, name), where=f"{path}: {name} for {plain.task}", error=RunError)
+        for name, kind in (("labels", device.labels_type), ("params", device.params_type))
+    }
+    return dataclasses.replace(plain, **typed)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401  (JSON)

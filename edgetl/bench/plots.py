@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.bench.history import pareto
-from edgetl.report.plots import ACCENT, DEFECT, FAINT, GOOD, STYLE
+from edgetl.plotting import ACCENT, DEFECT, FAINT, GOOD, STYLE
 from edgetl_runtime.bench.record import pooled
 from edgetl_runtime.measure import percentile
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks
 from edgetl.cli.finetune import option_adder
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from edgetl.deploy.contract import Contract
+    from edgetl.tasks.base import Option
 
 EXAMPLE = (
     "TOML file with a [contract] table; keys are the options' names, p99_ms = 8 or max_escapes_of = { crack = 0 }; "
     "options win"
 )
 ALLOW_DISTURBED = "take the fastest although, on a disturbed machine, it is not clear to within 3 %% which one that is"
-PER_CLASS = {"max_escapes_of": "max_escapes", "max_overkill_of": "max_overkill"}
 
 
 def add_contract_options(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +32,8 @@ def add_contract_options(parser: argparse.ArgumentParser) -> None:
     option = option_adder(group)
     option("--max-drop-pp", type=float, help="accuracy loss against float, percentage points; default 0.5")
     option("--max-flips-pct", type=float, help="share of changed decisions, per cent; default 2")
-    option("--max-escapes", type=int, help="default one more than the float model")
-    option("--max-overkill", type=int, help="default unlimited")
-    option("--max-escapes-of", nargs="+", metavar="CLASS=N", help="escapes of single defect classes")
-    option("--max-overkill-of", nargs="+", metavar="CLASS=N", help="overkill of single classes of good parts")
+    for one in _of_tasks():
+        option(one.name, **dict(one.keywords))
     option("--p50-ms", type=float, help="median from encoded image to decision; default unlimited")
     option("--p99-ms", type=float, help="99th percentile of the same; default unlimited")
     option("--max-memory-mb", type=float, help="resident memory of the deciding process; default unlimited")
@@ -53,57 +54,66 @@ def read_contract(args: argparse.Namespace, *, config: Path | None) -> Contract:
     from edgetl.config import resolve
     from edgetl.deploy.contract import Contract
 
-    given = {name: value for name, value in vars(args).items() if name in Contract.__dataclass_fields__}
-    source: dict[str, Any] = {"section": "contract", "file": args.contract or config, "reshape": _by_class}
+    options = dict(vars(args))
+    for one in _of_tasks():
+        if one.field in options and dict(one.keywords).get("nargs"):
+            options[one.field] = _pairs(one.name, options[one.field])
+    flat = _below_task(options)
+    given = {name: value for name, value in flat.items() if name in Contract.__dataclass_fields__}
+    source: dict[str, Any] = {"section": "contract", "file": args.contract or config, "reshape": _below_task}
     in_file = resolve(Contract, options={}, must_be_there=args.contract is not None, **source)
-    bounds = _per_class(args)
-    if bounds:
-        names = {*in_file.per_class, *bounds}
-        given["per_class"] = {name: _merged(in_file.per_class.get(name), bounds.get(name, {})) for name in names}
+    if "of_task" in given:
+        given["of_task"] = _merged(in_file.of_task, given["of_task"])
     return resolve(Contract, options=given, **source)
-
-
-def _by_class(table: dict[str, Any]) -> dict[str, Any]:
-    """Turn `max_escapes_of = { crack = 0 }`, written like the option, into bounds by class."""
-    values = dict(table)
-    bounds: dict[str, Any] = dict(values.get("per_class") or {})
-    for key, bound in PER_CLASS.items():
-        counts = values.pop(key, {})
-        if not isinstance(counts, dict):
-            fix = f"{key} = {{ crack = 0 }}"
-            raise UsageError(f"{key} of the contract's file", "a table of classes", f"{counts!r:.40}", fix=fix)
-        for name, count in counts.items():
-            bounds[name] = {**bounds.get(name, {}), bound: count}
-    return values | ({"per_class": bounds} if bounds else {})
 
 
 def contract_words(contract: Contract) -> list[str]:
     """Return the options that say what a contract says; none of what stands by default."""
+    from edgetl.deploy.contract import Contract as Default
+
     found: list[str] = []
+    usual = Default()
     for field in dataclasses.fields(contract):
         value = getattr(contract, field.name)
-        if field.name != "per_class" and value != field.default:
-            found += ["--" + field.name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value)]
-    for option, key in PER_CLASS.items():
-        bounds = [f"{name}={n}" for name, b in contract.per_class.items() if (n := getattr(b, key)) is not None]
-        found += ["--" + option.replace("_", "-"), *bounds] if bounds else []
+        if field.name != "of_task" and value != getattr(usual, field.name):
+            found += _words(field.name, f"{value:g}" if isinstance(value, float) else str(value))
+    for name, value in contract.of_task.items():
+        pairs = [f"{key}={n}" for key, n in value.items()] if isinstance(value, Mapping) else [str(value)]
+        found += _words(name, *pairs)
     return found
 
 
-def _per_class(args: argparse.Namespace) -> dict[str, dict[str, int]]:
-    """Read the options of the form CLASS=N into class → bounds."""
-    found: dict[str, dict[str, int]] = {}
-    for option, key in PER_CLASS.items():
-        for word in getattr(args, option, []):
-            name, equals, count = word.rpartition("=")
-            if not name or not equals or not count.lstrip("-").isdecimal():
-                what = "--" + option.replace("_", "-")
-                raise UsageError(what, "of the form CLASS=N", f"'{word}'", fix=f"{what} scratch=0")
-            found.setdefault(name, {})[key] = int(count)
+def _words(name: str, *values: str) -> list[str]:
+    return ["--" + name.replace("_", "-"), *values]
+
+
+def _of_tasks() -> list[Option]:
+    return [one for task in map(tasks.get, tasks.names()) for one in task.contract_options]
+
+
+def _below_task(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as a person writes them, with terms of a task below `of_task`."""
+    known = {one.field for one in _of_tasks()}
+    own = {name: value for name, value in values.items() if name in known}
+    rest = {name: value for name, value in values.items() if name not in known}
+    return rest | ({"of_task": own} if own else {})
+
+
+def _pairs(option: str, words: Sequence[str]) -> dict[str, int]:
+    """Read the words of an option of the form NAME=N."""
+    found = {}
+    for word in words:
+        name, equals, count = word.rpartition("=")
+        if not name or not equals or not count.lstrip("-").isdecimal():
+            raise UsageError(option, "of the form NAME=N", f"'{word}'", fix=f"{option} scratch=0")
+        found[name] = int(count)
     return found
 
 
-def _merged(before: Any, given: dict[str, int]) -> dict[str, Any]:  # noqa: ANN401  (ClassBounds or None)
-    from edgetl_runtime.schema import to_mapping
-
-    return (to_mapping(before) if before is not None else {}) | given
+def _merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the terms of a file with those of the options, class by class."""
+    both = {**before, **given}
+    for name, value in given.items():
+        if isinstance(value, Mapping) and isinstance(before.get(name), Mapping):
+            both[name] = {**before[name], **value}
+    return both

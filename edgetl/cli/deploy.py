@@ -7,6 +7,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks
 from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, read_contract
 from edgetl.cli.deliver import add_delivery_options, check_delivery, delivery_lines, hand_over
 from edgetl.cli.finetune import answer_lines, option_adder
@@ -94,11 +95,12 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
     folder, progress = RunFolder(args.run_folder), Progress()
     if args.search:
         folder, config = chosen_by_search(args, config, contract, progress, held)
-    deploying = Deploying(folder, folder.read(), profile, config, contract, progress)
+    run = folder.read()
+    deploying = Deploying(folder, run, profile, config, contract, progress)
     try:
         done = deploying.deploy(args.out, replace=args.force)
     except UnmetContractError as error:
-        progress.note("\n".join(["", *table(error.candidates, chosen=None), ""]))
+        progress.note("\n".join(["", *table(error.candidates, task=run.task, chosen=None), ""]))
         raise
     with open_bundle(args.out) as bundle:
         digest = bundle.manifest_sha256
@@ -108,6 +110,7 @@ def _deploy(args: argparse.Namespace, held: contextlib.ExitStack) -> Mapping[str
         "deployed_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "manifest_sha256": digest,
         "target": profile.name,
+        "task": run.task,
         "chosen": done.chosen,
         "confirmed": done.confirmed,
         "candidates": [c.to_mapping() | {"made_by": c.evidence} for c in done.candidates],
@@ -162,22 +165,28 @@ def _given(args: argparse.Namespace, cls: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in vars(args).items() if name in cls.__dataclass_fields__}
 
 
-def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None, width: int | None = None) -> list[str]:
+def table(
+    candidates: Sequence[Mapping[str, Any]], *, task: str, chosen: str | None, width: int | None = None
+) -> list[str]:
     """Return the rows that compare candidates, the header first; none is wider than the terminal.
 
     Args:
         candidates: As `deploy --json` prints them.
+        task: Whose counts are shown.
         chosen: Id of the one that ships; None where none does.
         width: Columns; None takes those of the terminal.
     """
     width = width or columns()
     first = max([len("candidate"), *(len(c["id"]) for c in candidates)])
-    titles = f"{'accuracy':>9}{'drop pp':>8}{'flips':>6}{'escapes':>8}{'p50 ms':>8}{'p99 ms':>8} verdict"
+    keys = [count.key for count in tasks.get(task).counts]
+    counts = "".join(f"{key:>9}" for key in keys)
+    titles = f"{'accuracy':>9}{'drop pp':>8}{'flips':>6}{counts}{'p50 ms':>8}{'p99 ms':>8} verdict"
     lines = [f"{'candidate':{first}}{titles}"]
     for c in candidates:
         latency = c["latency_ms"] or {}
         p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
-        figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>8.2f}{c['flips']:>6}{c['escapes']:>8}"
+        counted = "".join(f"{c[key]:>9}" for key in keys)
+        figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>8.2f}{c['flips']:>6}{counted}"
         row = f"{c['id']:{first}}{figures}{p50:>8}{p99:>8} "
         word = "chosen" if c["id"] == chosen else "kept" if c["accepted"] else "refused"
         more = [] if c["accepted"] else [c["why"]]
@@ -196,14 +205,14 @@ def table(candidates: Sequence[Mapping[str, Any]], *, chosen: str | None, width:
 def show(result: Mapping[str, Any]) -> str:
     """Return a table of the candidates and what shipped."""
     t = result["confirmed"]
-    lines = [*answer_lines(result["answer"]), t["statement"], t["overkill_statement"], ""]
-    lines += table(result["candidates"], chosen=result["chosen"])
+    lines = [*answer_lines(result["answer"]), *t["statements"], ""]
+    lines += table(result["candidates"], task=result["task"], chosen=result["chosen"])
     lines += ["", f"validation n = {result['candidates'][0]['n']}"]
     lines += [note["text"] for note in result["notes"]]
     lines += [
         f"confirmed on test (n = {t['n']}): right verdicts {t['verdict_accuracy']:.4f}, "
         f"right classes {t['accuracy']:.4f} (float {t['float_accuracy']:.4f}), "
-        f"escapes {t['escapes']}, overkill {t['overkill']}, flips {t['flips']}",
+        f"{''.join(f'{count.key} {t[count.key]}, ' for count in tasks.get(result['task']).counts)}flips {t['flips']}",
         f"{result['bundle']}: {result['size_bytes'] / 1e6:.1f} MB for {result['target']}, proven in a fresh process",
     ]
     lines += delivery_lines(result) if "delivery" in result else []

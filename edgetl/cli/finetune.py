@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.defects import settle_defects
-from edgetl.config import FinetuneConfig, difference, read_section, resolve
+from edgetl import tasks
+from edgetl.cli.settling import settle_task
+from edgetl.config import FinetuneConfig, difference, resolve, with_aims
 from edgetl.errors import RunError
 from edgetl.files import taken
 from edgetl.run import RunFolder, read_json
@@ -54,12 +55,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     option("--weights", metavar="auto|none|PATH", help="pretrained weights; default auto")
     option("--preset", help="fast, quick, balanced (default) or best; scratch for --weights none")
     option("--seed", type=int, help="default 0")
-    option(
-        "--defect",
-        nargs="+",
-        metavar="CLASS",
-        help="the defect classes; default all but those named ok, good, …; asked for where names may mean either",
-    )
+    option("--task", choices=tasks.names(), help="what to learn; default as the names of the classes tell")
     option("--device", choices=("auto", "cpu", "cuda"), help="default auto")
     option("--skip-bad", action="store_true", help="go on without unusable images and list them in the report")
     option("--bit-depth", type=int, choices=(8, 10, 12, 14, 16), help="bits per channel of the camera; default 8")
@@ -72,21 +68,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         metavar="RUN|none",
         help="keep the split of the images that this run knows, draw new ones only; default the run in --out, if any",
     )
-    option("--escape-cost", type=float, help="cost of an escape in units of one overkill; default 5")
-    option(
-        "--max-escape-rate",
-        type=float,
-        metavar="RATE",
-        help="instead of --escape-cost: bound on the escape rate on validation",
-    )
-    option(
-        "--unsure-band",
-        type=float,
-        metavar="WIDTH",
-        help="UNSURE around the fitted threshold, in defect score: 0.1 is 0.05 on each side; default 0, none",
-    )
     option("--no-augment", nargs="+", choices=AUGMENTATIONS, help="augmentations that would change the label")
     option("--data-licence", metavar="TEXT", help="licence of the images, carried into the bundle")
+    for task in map(tasks.get, tasks.names()):
+        group = option_adder(parser.add_argument_group(f"{task.name} (--task {task.name})"))
+        for one in task.training_options:
+            group(one.name, **dict(one.keywords))
 
 
 def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_argument's signature)
@@ -100,8 +87,6 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Fine-tune; the result is the interface described in the README."""
-    from edgetl.metrics import escape_statement, overkill_statement
-
     folder = RunFolder(args.out)
     config = None if args.resume else given_config(args)
     with taken(folder.path, "edgetl finetune"):
@@ -110,30 +95,19 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         else:
             folder.check_free(replace=args.force)
         result, answer = _finetune(config, folder, args)
-    keys = (
-        "verdict_accuracy",
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "auroc",
-        "escapes",
-        "overkill",
-        "unsure",
-        "verdicts",
-        "confusion",
-        "n",
-    )
+    task = tasks.get(result.task)
+    usual = ("verdict_accuracy", "accuracy", "balanced_accuracy", "macro_f1", "verdicts", "confusion", "n")
+    keys = (*usual, *(count.key for count in task.counts))
     metrics = {"val": result.val, "test": result.test, "baseline_test": result.baseline_test}
     return {
         "schema": "edgetl.finetune/1",
         "answer": to_mapping(answer),
-        "statements": [escape_statement(result.test), overkill_statement(result.test)],
+        "statements": list(task.statements(result.test)),
         "run": str(args.out),
         "backbone": result.backbone,
         "kept": result.kept,
-        "classes": list(result.classes),
-        "good_classes": list(result.good_classes),
-        "defect_classes": list(result.defect_classes),
+        "task": result.task,
+        "labels": to_mapping(result.labels),
         **{name: {key: values[key] for key in keys} for name, values in metrics.items()},
         "seconds": result.seconds,
         "report": str(folder.report),
@@ -144,7 +118,7 @@ def _finetune(config: FinetuneConfig, folder: RunFolder, args: argparse.Namespac
     from edgetl.progress import Progress
 
     progress = Progress()
-    config = settle_defects(config, progress, args)  # before anything slow is imported
+    config = settle_task(config, progress, args)  # before anything slow is imported
     from edgetl.finetune.pipeline import finetune
     from edgetl.report.run_report import write_run_report
 
@@ -163,12 +137,16 @@ def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = N
     Raises:
         UsageError: DATA is missing, or a key or value is wrong.
     """
-    given = {k: v for k, v in vars(args).items() if k in FinetuneConfig.__dataclass_fields__}
-    stated = given if args.config is None else {**read_section(args.config, "finetune"), **given}
-    if {"escape_cost", "max_escape_rate"} <= stated.keys():
-        must, fix = "given without --max-escape-rate", "one of the two: --escape-cost 5 or --max-escape-rate 0.01"
-        raise UsageError("--escape-cost", must, "both", fix=fix)
-    config = resolve(FinetuneConfig, section="finetune", file=args.config, options=given, base=base or {"data": ""})
+    flat = with_aims(vars(args))
+    given = {k: v for k, v in flat.items() if k in FinetuneConfig.__dataclass_fields__}
+    config = resolve(
+        FinetuneConfig,
+        section="finetune",
+        file=args.config,
+        options=given,
+        base=base or {"data": ""},
+        reshape=with_aims,
+    )
     if not config.data:
         fix = "edgetl finetune DATA --out RUN, or data = … below [finetune] in --config"
         raise UsageError("DATA", "a folder or a CSV file", "nothing", fix=fix)
@@ -208,13 +186,13 @@ def resumed_config(args: argparse.Namespace, folder: RunFolder) -> FinetuneConfi
 def show(result: Mapping[str, Any]) -> str:
     """Return the answer and a short table."""
     lines = [*answer_lines(result["answer"]), *result["statements"], ""]
-    lines += [f"{'':10}{'verdicts':>10}{'classes':>10}{'AUROC':>8}{'escapes':>9}{'overkill':>10}{'n':>7}"]
+    counts = tasks.get(result["task"]).counts
+    titles = "".join(f"{count.key:>10}" for count in counts)
+    lines += [f"{'':10}{'verdicts':>10}{'classes':>10}{titles}{'n':>7}"]
     for name, title in (("baseline_test", "baseline"), ("test", "kept"), ("val", "kept, val")):
         m = result[name]
-        auroc = f"{m['auroc']:.3f}" if m["auroc"] is not None else "-"
-        lines.append(
-            f"{title:10}{m['verdict_accuracy']:>10.4f}{m['accuracy']:>10.4f}{auroc:>8}{m['escapes']:>9}{m['overkill']:>10}{m['n']:>7}"
-        )
+        counted = "".join(f"{m[count.key]:>10}" for count in counts)
+        lines.append(f"{title:10}{m['verdict_accuracy']:>10.4f}{m['accuracy']:>10.4f}{counted}{m['n']:>7}")
     total = result["seconds"]["total"]
     lines += ["", f"kept: {result['kept']} model of {result['backbone']}, {total:.0f} s; report: {result['report']}"]
     return "\n".join(lines)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl.cli.contract_options import ALLOW_DISTURBED, add_contract_options, contract_words, read_contract
-from edgetl.cli.defects import settle_defects
 from edgetl.cli.finetune import HINTS as HINTS
 from edgetl.cli.finetune import add_training_options, given_config, option_adder
+from edgetl.cli.settling import settle_task
 from edgetl.files import clear, contents, reading, taken
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
@@ -211,7 +211,7 @@ def _networks(
         )
 
     # the data is listed before networks are timed, and before --out is made
-    training = settle_defects(given_config(args, base={"data": str(sources[0])}), progress, args)
+    training = settle_task(given_config(args, base={"data": str(sources[0])}), progress, args)
     return networks(config, backbone=training.backbone), training
 
 
@@ -262,7 +262,7 @@ def chosen_by_search(
     grid = _grid_of(args, config)
     progress.note(run.in_words)
     training = from_mapping(FinetuneConfig, run.config, where=str(folder.run_json))
-    training = dataclasses.replace(training, defect=run.defect_classes, split_from=str(folder.path.absolute()))
+    training = dataclasses.replace(training, task=run.task, split_from=str(folder.path.absolute()))
     further = networks(grid, backbone=run.backbone) if grid.backbones or grid.image_sizes else ()
     others = [n for n in further if (n.backbone, n.image_px) != (run.backbone, run.image_px)]
     job = SearchJob(
@@ -304,13 +304,15 @@ def _grid_of(args: argparse.Namespace, config: DeployConfig) -> SearchConfig:
 def table(result: Mapping[str, Any]) -> list[str]:
     """Return the rows that compare the points of a search, the header first; `*` marks the front."""
     width = max((len(p["id"]) for p in result["points"]), default=0) + 2
-    titles = f"{'accuracy':>9}{'gap pp':>8}{'flips':>7}{'escapes':>9}{'p50 ms':>8}{'p99 ms':>8}"
+    counts = result["counts"]
+    titles = f"{'accuracy':>9}{'gap pp':>8}{'flips':>7}{''.join(f'{c:>9}' for c in counts)}{'p50 ms':>8}{'p99 ms':>8}"
     lines = [f"  {'candidate':{width}}{titles}  verdict"]
     for p in result["points"]:
         p50, p99 = (f"{p[k]:.2f}" if p[k] is not None else "-" for k in ("p50_ms", "p99_ms"))
         verdict = "chosen" if p["chosen"] else "kept the contract" if p["accepted"] else p["why"]
         verdict += f", unproven: {'; '.join(p['unproven'])}" if p["accepted"] and p["unproven"] else ""
-        figures = f"{p['accuracy']:>9.4f}{p['gap_pp']:>8.2f}{p['flips']:>7}{p['escapes']:>9}{p50:>8}{p99:>8}"
+        counted = "".join(f"{p[key]:>9}" for key in counts)
+        figures = f"{p['accuracy']:>9.4f}{p['gap_pp']:>8.2f}{p['flips']:>7}{counted}{p50:>8}{p99:>8}"
         lines.append(f"{'*' if p['on_front'] else ' '} {p['id']:{width}}{figures}  {verdict}")
     return lines
 

@@ -1,4 +1,4 @@
-"""What a data set can prove, and what leaks: near-duplicates across splits, and defects needed for an escape rate."""
+"""What leaks in a data set: near-duplicates across splits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edgetl.metrics import binomial_upper
-from edgetl_runtime.errors import ShapeError, UsageError
+from edgetl_runtime.errors import ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,62 +99,3 @@ def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     levels = np.asarray(small, np.float32).ravel()
     levels -= levels.mean()
     return levels / max(float(np.linalg.norm(levels)), 1e-6)
-
-
-def defects_needed(max_escape_rate: float, *, escapes: int = 0, confidence: float = 0.95) -> int:
-    """Return how many defective test images are needed to claim an escape rate.
-
-    With no escape this is the rule of three: about 3 / rate at 95 %.
-
-    Args:
-        max_escape_rate: The rate to claim, between 0 and 1.
-        escapes: Number of escapes the claim must bear.
-        confidence: Of the one-sided claim, between 0 and 1.
-
-    Raises:
-        UsageError: An argument is out of range.
-
-    Example:
-        >>> defects_needed(0.01), defects_needed(0.01, escapes=1)
-        (299, 473)
-    """
-    _check_share("max_escape_rate", max_escape_rate)
-    few, enough = escapes, escapes + 1
-    while escape_rate_bound(escapes, enough, confidence=confidence) > max_escape_rate:
-        few, enough = enough, enough * 2
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        if escape_rate_bound(escapes, middle, confidence=confidence) > max_escape_rate:
-            few = middle
-        else:
-            enough = middle
-    return enough
-
-
-def escape_rate_bound(escapes: int, defects: int, *, confidence: float = 0.95) -> float:
-    """Return the upper bound of the escape rate that `escapes` of `defects` still allow.
-
-    Args:
-        escapes: Defective parts passed.
-        defects: Defective parts tested.
-        confidence: One-sided, between 0 and 1.
-
-    Raises:
-        UsageError: An argument is out of range.
-
-    References:
-        Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
-
-    Example:
-        >>> round(escape_rate_bound(0, 299), 4)
-        0.01
-    """
-    _check_share("confidence", confidence)
-    if not 0 <= escapes <= defects or defects < 1:
-        raise UsageError("escapes", f"from 0 to {defects} of at least 1 defect", str(escapes), fix="count again")
-    return binomial_upper(escapes, defects, confidence) or 0.0
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise UsageError(name, "between 0 and 1", str(value), fix=f"{name} = 0.95" if name == "confidence" else "0.01")

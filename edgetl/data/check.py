@@ -6,10 +6,10 @@ import dataclasses
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from edgetl.data.defects import plain_form
 from edgetl.data.folder import Entry
 from edgetl.data.samples import SPLITS, BadImage
 from edgetl.errors import DataError
+from edgetl.names import plain_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

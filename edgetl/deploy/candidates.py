@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl import tasks
 from edgetl.deploy.plan import INT8_FLAGS
 from edgetl.deploy.terms import Term, missed, unproven
 from edgetl.files import write_whole
@@ -19,8 +20,6 @@ from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.probe import facts, lacking
 from edgetl_runtime.schema import to_mapping
-from edgetl_runtime.tasks.inspection import Params, Thresholds
-from edgetl_runtime.tasks.softmax import check_temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
 
     from edgetl.quantize.recipe import Recipe
 
-    Logits = NDArray[np.float32]
+    Outputs = dict[str, NDArray[np.float32]]
 
+LOGITS = "logits"
 FLOAT = LoadOptions(precision="f32")
 # whose arithmetic stands in for a backend that does not run on a build machine
 STAND_IN = {"tensorrt": "onnxruntime", "tensorrt_rtx": "onnxruntime"}
@@ -63,8 +63,8 @@ class Candidate:
         options: Threads and hints.
         requires: What a device must have.
         evidence: What the recipe says of the model it made.
-        thresholds: Fitted on validation.
-        temperature: Fitted on validation.
+        params: How it decides, fitted on validation: the task's own.
+        task: Its name.
         val: Metrics on validation.
         drop_pp: Loss of accuracy on validation against the float reference, in percentage points.
         flips: Images of validation whose decision differs from the float reference's.
@@ -82,8 +82,8 @@ class Candidate:
     options: VariantOptions
     requires: Requires
     evidence: dict[str, Any]
-    thresholds: Thresholds
-    temperature: float
+    params: Any
+    task: str
     val: dict[str, Any]
     drop_pp: float
     flips: int
@@ -92,14 +92,6 @@ class Candidate:
     terms: tuple[Term, ...] = ()
     why: tuple[str, ...] = ()
     close: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-
-    @property
-    def params(self) -> Params:
-        """How it decides, as the device's task wants it."""
-        return Params(thresholds=self.thresholds, temperature=self.temperature)
 
     @property
     def accepted(self) -> bool:
@@ -126,6 +118,11 @@ class Candidate:
         """The backend that computes it on this machine."""
         return STAND_IN.get(self.backend, self.backend)
 
+    @property
+    def counted(self) -> dict[str, int]:
+        """What its task counts on validation, as tables show it."""
+        return {count.key: self.val[count.key] for count in tasks.get(self.task).counts}
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the candidate as `deploy --json` prints it."""
         measured = self.latency or {}
@@ -138,8 +135,7 @@ class Candidate:
             "drop_pp": self.drop_pp,
             "flips": self.flips,
             "likely_flips": round(self.likely_flips, 2),
-            "escapes": self.val["escapes"],
-            "overkill": self.val["overkill"],
+            **self.counted,
             "n": self.val["n"],
             "size_bytes": len(self.model),
             "latency_ms": {k: measured["decision_ms"][k] for k in ("p50", "p99")} if measured else None,
@@ -157,25 +153,25 @@ class Candidate:
         }
 
 
-def logits_of(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Logits:
-    """Run every image, one at a time as a station does, float32 (N, C)."""
+def outputs_of(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Outputs:
+    """Run every image, one at a time as a station does; name → float32 (N, …)."""
     engine = backends.get(backend)
     with engine.load(engine.compile(model, options), options) as session:
         outputs = [session.infer(np.ascontiguousarray(image)[np.newaxis]) for image in images]
-    return np.concatenate([found["logits"] for found in outputs])
+    return {name: np.concatenate([found[name] for found in outputs]) for name in options.outputs}
 
 
-def evaluated(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Logits:
-    """Run every image by what computes `backend` on this machine, float32 (N, C).
+def evaluated(backend: str, model: bytes, options: LoadOptions, images: NDArray[np.uint8]) -> Outputs:
+    """Run every image by what computes `backend` on this machine; name → float32 (N, …).
 
     What only stands in for a GPU computes the arithmetic that the graph states, without int8 kernels: ONNX Runtime's
     are several times slower for symmetric graphs.
     """
     if backend not in STAND_IN:
-        return logits_of(backend, model, options, images)
+        return outputs_of(backend, model, options, images)
     from edgetl.quantize import graph, observe
 
-    return observe.logits(graph.load(model), images)
+    return {LOGITS: observe.logits(graph.load(model), images)}
 
 
 def requirements(precision: str, *, needs_vnni: bool = False) -> Requires:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl import tasks
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judging
 from edgetl.deploy.candidates import Candidate
-from edgetl.deploy.contract import breaches
 from edgetl.run import read_json, write_json
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.errors import EdgetlError
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgetl.deploy.contract import Contract
+    from edgetl.deploy.contract import Judge
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.quantize.calibration import CalibrationSet
     from edgetl.quantize.ladder import Climb
     from edgetl.quantize.recipe import Recipe
     from edgetl.quantize.sensitivity import LayerDamage
     from edgetl.run import Run
+    from edgetl.tasks.base import Decided
 
 RANKING_IMAGES = 16
 SENSITIVITY_SCHEMA = "edgetl.sensitivity/1"
@@ -40,8 +41,8 @@ class Climber:
     """Makes the models of a ladder's rungs and judges them; a `Maker` of `edgetl.quantize.ladder`.
 
     Args:
-        run: Its classes, thresholds and costs.
-        contract: Whose accuracy terms are judged.
+        run: Its task, labels and aims.
+        against: The contract, whose terms of accuracy are judged.
         reference: The float model on validation.
         val: Validation images and labels.
         model: The exported float model.
@@ -56,8 +57,8 @@ class Climber:
         self,
         run: Run,
         *,
-        contract: Contract,
-        reference: judging.Reference,
+        against: Judge,
+        reference: Decided,
         val: room.Split,
         model: bytes,
         calibration: CalibrationSet | None,
@@ -65,7 +66,7 @@ class Climber:
         retrain: Callable[[str], bytes] | None = None,
         said: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.run, self.contract, self.reference, self.val = run, contract, reference, val
+        self.run, self.against, self.reference, self.val = run, against, reference, val
         self.model, self.calibration, self.folder = model, calibration, folder
         self.retrain, self.said = retrain, said
 
@@ -91,20 +92,23 @@ class Climber:
                 options=VariantOptions(precision_hint=hint, threads=threads),
                 requires=room.requirements(planned.precision, needs_vnni=climbed.recipe.needs_vnni),
                 evidence=_evidence(climbed),
-                **climbed.judged,
+                task=self.run.task,
+                **{key: value for key, value in climbed.judged.items() if key != "counts"},
             )
             for threads in planned.threads
         ]
 
     def judged(self, backend: str, model: bytes, options: LoadOptions) -> dict[str, Any]:
         """Evaluate a model on validation and hold it against the contract."""
-        logits = room.evaluated(backend, model, options, self.val.images)
-        return judging.judge(self.run, self.contract, self.reference, self.val.labels, logits)
+        outputs = room.evaluated(backend, model, options, self.val.images)
+        found = judging.judge(self.run, self.against, self.reference, self.val.labels, outputs)
+        counted = {count.key: found["val"][count.key] for count in tasks.get(self.run.task).counts}
+        return found | {"counts": counted}
 
     def _float_keeps_it(self) -> bool:
         """Say whether the float model keeps the accuracy terms: what it misses, no rung will keep."""
-        figures = {**self.reference.val, "drop_pp": 0.0, "flips": 0}
-        return not breaches(self.contract, figures, self.reference.val["escapes"])
+        figures = {**self.reference.figures, "drop_pp": 0.0, "flips": 0}
+        return not self.against.breaches(figures, self.reference.figures)
 
     def make(self, recipe: Recipe) -> tuple[bytes, dict[str, Any]]:
         """Return a rung's model; see `Maker`."""

@@ -70,9 +70,9 @@ class GoldenSet:
 
     def expected(self, candidate: Candidate) -> tuple[bytes, tuple[GoldenDecision, ...]]:
         """Return the probabilities a candidate must answer, `.npy` float32 (G, C), and what it must decide."""
-        logits = evaluated(candidate.backend, candidate.model, candidate.load_options, self.tensors)
+        outputs = evaluated(candidate.backend, candidate.model, candidate.load_options, self.tensors)
         task, labels = tasks.get(self.run.task), self.run.labels
-        scores = task.scores({"logits": logits}, labels, candidate.params).astype(np.float32)
+        scores = task.scores(outputs, labels, candidate.params).astype(np.float32)
         return npy(scores), decisions_of(task, scores, labels, candidate.params)
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl import tasks as host_tasks
 from edgetl.data.samples import spread
 from edgetl.deploy import candidates as room
-from edgetl.deploy import judging
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.climbing import Climber
 from edgetl.deploy.compiled import ahead, check_embedding, compiled
 from edgetl.deploy.compiled import note as compiler_note
 from edgetl.deploy.confirming import Look
-from edgetl.deploy.contract import Contract, UnmetContractError, too_large
+from edgetl.deploy.contract import Contract, Judge, UnmetContractError, too_large
 from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
 from edgetl.deploy.ledger import check_ledger, next_sequence
@@ -32,16 +32,16 @@ from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
 from edgetl_runtime import tasks
 from edgetl_runtime.errors import ContractError
-from edgetl_runtime.manifest import Cost, Manifest, VariantManifest
+from edgetl_runtime.manifest import Manifest, VariantManifest
 from edgetl_runtime.probe import facts
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
-    from edgetl.deploy.judging import Reference
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.profiles import DeviceProfile
     from edgetl.progress import Progress
     from edgetl.run import Run, RunFolder
+    from edgetl.tasks.base import Decided
 
 
 class Deploying:
@@ -67,10 +67,10 @@ class Deploying:
     ) -> None:
         self.folder, self.run, self.profile = folder, run, profile
         self.config, self.contract, self.progress = config, contract, progress
-        contract.check_classes(run.classes, run.defect_classes)
+        self.against = Judge.of(contract, task=run.task, labels=run.labels)
         planned = plan(profile, cores=facts().cores, precision=config.precision)
         self.planned = narrowed(planned, backend=config.backend, threads=config.threads, rungs=config.rungs)
-        self.untested = untested_terms(contract, run.data["counts"], run.defect_classes)
+        self.untested = untested_terms(self.against, run.data["counts"])
         self.notes: list[Note] = []
 
     def deploy(self, out: Path, *, replace: bool) -> Deployment:
@@ -100,7 +100,7 @@ class Deploying:
             chosen=chosen.id,
             confirmed=confirmed,
             candidates=(*room.by_speed(tried), *(c for c in tried if not c.accepted)),
-            reference=self.reference.val,
+            reference=self.reference.figures,
             notes=notes,
             memory_mb=memory_mb,
             terms=(*chosen.terms, *self.untested),
@@ -135,10 +135,10 @@ class Deploying:
         labels = np.array([s.label for s in self.samples[name]], np.int64)
         return Split(images=images, labels=labels, groups=tuple(s.unit for s in self.samples[name]))
 
-    def _reference(self) -> Reference:
+    def _reference(self) -> Decided:
         with self.progress.stage("float reference"):
-            logits = room.logits_of("onnxruntime", self.exported.model, room.FLOAT, self.val.images)
-        return judging.reference_of(self.run, logits, self.val.labels)
+            outputs = room.outputs_of("onnxruntime", self.exported.model, room.FLOAT, self.val.images)
+        return host_tasks.get(self.run.task).decided(outputs, self.val.labels, self.run.labels, self.run.params)
 
     def _evaluate(self) -> list[Candidate]:
         """Make every planned model and judge it on validation."""
@@ -168,7 +168,7 @@ class Deploying:
 
             climber = Climber(
                 self.run,
-                contract=self.contract,
+                against=self.against,
                 reference=self.reference,
                 val=self.val,
                 model=self.exported.model,
@@ -211,7 +211,7 @@ class Deploying:
         chosen = self._choose(tried)
         test = self._split("test")
         with self.progress.stage("confirm on test"):
-            look = Look(self.run, self.contract, self.exported.model, test)
+            look = Look(self.run, self.against, self.exported.model, test)
             confirmed, broken = look.confirm(chosen)
             self.folder.count_look()
             proven = [c for c in tried if c.accepted and (self.config.allow_unproven or not c.unproven)]
@@ -348,13 +348,13 @@ class Deploying:
             variants=tuple(variants),
             chosen=chosen.id,
             golden=golden.manifest(),
-            cost=Cost(**run.cost),
+            aims=run.aims,
             target=to_mapping(self.profile),
             contract=to_mapping(self.contract),
             metrics={
                 "val": chosen.val,
                 "test": confirmed,
-                "float_val": self.reference.val,
+                "float_val": self.reference.figures,
                 "terms": [term.to_mapping() for term in (*chosen.terms, *self.untested)],
                 "candidates": [c.to_mapping() for c in tried],
                 "conditions": run.conditions,

@@ -6,13 +6,14 @@ import dataclasses
 import enum
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks as host_tasks
 from edgetl.metrics import binomial_upper
 from edgetl_runtime.errors import UnfitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from edgetl.deploy.contract import Contract
+    from edgetl.deploy.contract import Contract, Judge
 
 P99_SHARE = 0.01  # of the decisions that may be slower than the bound
 NAMES = {"p50_ms": "p50", "p99_ms": "p99", "max_memory_mb": "memory"}
@@ -32,7 +33,7 @@ class Term:
     """One bound of the contract and what is known of it.
 
     Attributes:
-        name: The contract's name of it, for instance `p99_ms` or `escapes of crack`.
+        name: The contract's name of it, for instance `p99_ms`.
         bound: In the unit of its name.
         value: What was measured; None where nothing was.
         standing: Kept, missed or unproven.
@@ -123,33 +124,19 @@ def _p99(bound: float, latency: Mapping[str, Any] | None, missing: str) -> Term:
     return Term(name="p99_ms", bound=bound, value=value, standing=standing, reason=reason)
 
 
-def untested_terms(
-    contract: Contract, counts: Mapping[str, Mapping[str, int]], defect_classes: Sequence[str]
-) -> tuple[Term, ...]:
-    """Return the bounds on escapes and overkill that validation or test cannot tell, for want of such parts.
+def untested_terms(against: Judge, counts: Mapping[str, Mapping[str, int]]) -> tuple[Term, ...]:
+    """Return the bounds of a task that validation or test cannot tell, for want of such parts.
 
     Args:
-        contract: The bounds.
+        against: The contract of a run.
         counts: Split → class → images, as a run's `data` holds them.
-        defect_classes: Of the run.
     """
+    task = host_tasks.get(against.task.name)
     return tuple(
         Term(name=name, bound=bound, value=None, standing=Standing.UNPROVEN, reason=f"{split} holds no {parts}")
         for split in ("val", "test")
-        for name, bound, n, parts in _counted(contract, counts[split], defect_classes)
-        if bound is not None and not n
+        for name, bound, parts in task.untested(against.bounds, counts[split], against.labels)
     )
-
-
-def _counted(
-    contract: Contract, counts: Mapping[str, int], defect_classes: Sequence[str]
-) -> Iterator[tuple[str, float | None, int, str]]:
-    defects = sum(counts[name] for name in defect_classes)
-    yield "escapes", contract.max_escapes, defects, "defect"
-    yield "overkill", contract.max_overkill, sum(counts.values()) - defects, "good part"
-    for name, bounds in contract.per_class.items():
-        yield f"escapes of {name}", bounds.max_escapes, counts[name], f"part of {name}"
-        yield f"overkill of {name}", bounds.max_overkill, counts[name], f"part of {name}"
 
 
 def unproven(terms: Sequence[Term]) -> tuple[Term, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.data.augment import OFF, AugmentConfig, augment
-from edgetl.metrics import calibrated_log_loss
+from edgetl.tasks.classes import calibrated_log_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgetl.metrics import calibrated_log_loss
+from edgetl.tasks.classes import calibrated_log_loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

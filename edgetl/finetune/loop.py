@@ -26,7 +26,7 @@ from edgetl.finetune.checkpoint import load_checkpoint, save_checkpoint
 from edgetl.finetune.engine import autocast
 from edgetl.finetune.interrupt import StopFlag
 from edgetl.finetune.preset import Preset
-from edgetl.metrics import calibrated_log_loss
+from edgetl.tasks.classes import calibrated_log_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 import edgetl
-from edgetl import backbones
+from edgetl import backbones, tasks
 from edgetl.backbones.build import build, classifier, segments
 from edgetl.backbones.weights import resolve as resolve_weights
 from edgetl.data.augment import AugmentConfig
-from edgetl.data.defects import defect_classes
 from edgetl.data.images import cache_key, load_images
 from edgetl.data.load import load_dataset
 from edgetl.data.split_file import check_split, recall, write_split
@@ -33,14 +32,11 @@ from edgetl.finetune.loop import Examples, Job, PhaseTrainer, predict
 from edgetl.finetune.preset import Preset, preset_for
 from edgetl.finetune.size import choose_size
 from edgetl.finetune.store import save_weights, write_predictions
-from edgetl.metrics import balanced_accuracy, calibrated_log_loss, evaluate, fit_temperature, is_defective
 from edgetl.run import Run, RunFolder
-from edgetl.thresholds import fit_thresholds, widened
+from edgetl.tasks.classes import balanced_accuracy, calibrated_log_loss
 from edgetl.versions import versions
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import to_mapping
-from edgetl_runtime.tasks.inspection import Thresholds, defect_scores
-from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +49,8 @@ if TYPE_CHECKING:
     from edgetl.config import FinetuneConfig
     from edgetl.data.samples import Dataset, Sample
     from edgetl.progress import Progress
+
+LOGITS = "logits"
 
 
 class Finetuning:
@@ -147,7 +145,9 @@ class Finetuning:
                 progress=self._stoppable(advance),
             )
         self.earlier_looks = remembered.looks_at(self.data.split("test")) if remembered else 0
-        self.defects = defect_classes(self.data.classes, config.defect)
+        self.task = tasks.fitting(self.data.classes, name=config.task, aims=config.aims)
+        self.aims = self.task.aims(config.aims)
+        self.labels = self.task.labels_for(self.data.classes, self.aims)
         if self.data.bad:
             self.progress.note(f"left out as unusable: {len(self.data.bad)}; listed in the report")
         for note in self.data.notes:
@@ -216,7 +216,7 @@ class Finetuning:
             self.classifier.bias.copy_(torch.from_numpy(head.bias))
         self.seconds["head"] = time.monotonic() - started
         logits = head.logits(self.val_features)
-        self.baseline_balanced = balanced_accuracy(logits.argmax(axis=1), self.val.labels)
+        self.baseline_balanced = balanced_accuracy(logits, self.val.labels)
         self._record(
             {
                 "phase": "baseline",
@@ -325,8 +325,7 @@ class Finetuning:
         finetuned_val: NDArray[np.float32] | None,
     ) -> Run:
         """Calibrate on validation, look at test once, write the run."""
-        temperature, thresholds = self._calibrate(val_logits)
-        base_temperature, base_thresholds = self._calibrate(baseline_val)
+        params, base_params = self._fitted(val_logits), self._fitted(baseline_val)
         test = self.test
         baseline_test = head.logits(self.test_features)
         test_logits = self._logits(test) if kept == "finetuned" else baseline_test
@@ -337,21 +336,20 @@ class Finetuning:
             backbone=self.spec.name,
             image_px=self.image_px,
             kept=kept,  # type: ignore[arg-type]
-            classes=self.data.classes,
-            defect_classes=self.defects,
+            task=self.task.name,
+            labels=self.labels,
             preprocess=self.preprocess,
             mean=self.spec.mean,
             std=self.spec.std,
-            thresholds=thresholds,
-            temperature=temperature,
-            cost={"escape": self.config.escape_cost, "overkill": 1.0, "max_escape_rate": self.config.max_escape_rate},
-            val=self._metrics(val_logits, self.val, temperature, thresholds),
-            test=self._metrics(test_logits, test, temperature, thresholds),
-            baseline_val=self._metrics(baseline_val, self.val, base_temperature, base_thresholds),
-            baseline_test=self._metrics(baseline_test, test, base_temperature, base_thresholds),
+            params=params,
+            aims=to_mapping(self.aims),
+            val=self._figures(val_logits, self.val, params),
+            test=self._figures(test_logits, test, params),
+            baseline_val=self._figures(baseline_val, self.val, base_params),
+            baseline_test=self._figures(baseline_test, test, base_params),
             finetuned_val=None
             if finetuned_val is None
-            else self._metrics(finetuned_val, self.val, *self._calibrate(finetuned_val)),
+            else self._figures(finetuned_val, self.val, self._fitted(finetuned_val)),
             seconds=self.seconds,
             weights=self.weights,
             data=data_facts(self.data, self.config),
@@ -367,28 +365,11 @@ class Finetuning:
         self.folder.write(run)
         return run
 
-    def _calibrate(self, logits: NDArray[np.float32]) -> tuple[float, Thresholds]:
-        temperature = fit_temperature(logits, self.val.labels)
-        scores = defect_scores(probabilities(logits, temperature), self.data.classes, self.defects)
-        defective = is_defective(self.val.labels, self.data.classes, self.defects)
-        config = self.config
-        fitted = fit_thresholds(
-            scores, defective, escape_cost=config.escape_cost, max_escape_rate=config.max_escape_rate
-        )
-        return temperature, widened(fitted, config.unsure_band)
+    def _fitted(self, logits: NDArray[np.float32]) -> Any:  # noqa: ANN401  (the task's)
+        return self.task.fit({LOGITS: logits}, self.val.labels, self.labels, self.aims)
 
-    def _metrics(
-        self, logits: NDArray[np.float32], examples: Examples, temperature: float, thresholds: Thresholds
-    ) -> dict[str, Any]:
-        return evaluate(
-            logits,
-            examples.labels,
-            groups=examples.groups,
-            classes=self.data.classes,
-            defect_classes=self.defects,
-            thresholds=thresholds,
-            temperature=temperature,
-        )
+    def _figures(self, logits: NDArray[np.float32], on: Examples, params: Any) -> dict[str, Any]:  # noqa: ANN401
+        return self.task.decided({LOGITS: logits}, on.labels, self.labels, params, on.groups).figures
 
 
 def finetune(config: FinetuneConfig, folder: RunFolder, progress: Progress, *, resume: bool = False) -> Run:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from edgetl import backbones
+from edgetl import backbones, tasks
 from edgetl.backbones.build import build
 from edgetl.errors import RunError
 from edgetl.files import write_whole
-from edgetl_runtime.tasks.inspection import TASK
-from edgetl_runtime.tasks.softmax import probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from edgetl.data.samples import Dataset, Sample
     from edgetl.run import Run, RunFolder
 
-PREDICTION_COLUMNS = ("path", "split", "label", "predicted", "score", "defect_score", "verdict")
+PREDICTION_COLUMNS = ("path", "split", "label", "predicted", "score", "verdict")
 
 
 def save_weights(path: Path, model: nn.Module) -> str:
@@ -55,11 +53,16 @@ def write_predictions(
 ) -> str:
     """Write the scores of every evaluated image; return the file's SHA-256."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(PREDICTION_COLUMNS)
+    writer, task = csv.writer(text), tasks.get(run.task)
+    header: tuple[str, ...] = ()
     for samples, logits in rows:
-        decisions = TASK.decided(probabilities(logits, run.temperature), run.labels, run.params)
+        decisions = task.device.decide({"logits": logits}, run.labels, run.params)
         for s, d in zip(samples, decisions, strict=True):
-            scores = (f"{d.score:.6f}", f"{d.defect_score:.6f}")
-            writer.writerow([s.path.resolve(), s.split, data.classes[s.label], d.label, *scores, d.verdict])
+            found = task.details(d)
+            if not header:
+                header = (*PREDICTION_COLUMNS, *found)
+                writer.writerow(header)
+            more = (f"{value:.6f}" for value in found.values())
+            row = [s.path.resolve(), s.split, data.classes[s.label], d.label, f"{d.score:.6f}", d.verdict]
+            writer.writerow([*row, *more])
     return write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))

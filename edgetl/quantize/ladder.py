@@ -37,7 +37,7 @@ class Step:
         drop_pp: Against the float model, percentage points.
         flips: Images whose decision differs from the float model's.
         likely_flips: As many as are to be expected of as many other images.
-        escapes: On validation.
+        counts: What the task counts on validation.
         why: Broken terms; empty if it keeps them all.
     """
 
@@ -50,7 +50,7 @@ class Step:
     drop_pp: float
     flips: int
     likely_flips: float
-    escapes: int
+    counts: Mapping[str, int]
     why: tuple[str, ...]
 
 
@@ -147,7 +147,7 @@ def climb(rungs: Sequence[Recipe], maker: Maker, judge: Judge) -> Climb:
     Args:
         rungs: At least one, in their order.
         maker: Makes the models.
-        judge: Called with (model, a word for the progress); returns `val` with `accuracy` and `escapes`, `drop_pp`,
+        judge: Called with (model, a word for the progress); returns `val` with `accuracy`, `counts`, `drop_pp`,
             `flips`, `likely_flips`, `why`, the broken terms, and `close`, those kept by less than chance may take away.
             Equal models are judged once.
 
@@ -216,6 +216,6 @@ def _step(attempt: _Attempt, *, evaluations: int, seconds: float) -> Step:
         drop_pp=judged["drop_pp"],
         flips=judged["flips"],
         likely_flips=round(judged["likely_flips"], 2),
-        escapes=judged["val"]["escapes"],
+        counts=judged["counts"],
         why=tuple(judged["why"]),
     )

@@ -22,7 +22,7 @@ class Rung:
         name: Of its recipe.
         accuracy: On validation, 0 to 1.
         flips: Changed decisions on validation.
-        escapes: On validation.
+        counts: What the task counts on validation, key → number.
         kept_float: How many layers stayed in float for it.
         evaluations: Passes over validation it took.
         seconds: Wall time of making and judging.
@@ -33,7 +33,7 @@ class Rung:
     name: str
     accuracy: float
     flips: int | None
-    escapes: int | None
+    counts: Mapping[str, int | None]
     kept_float: int
     evaluations: int | None
     seconds: float | None
@@ -53,8 +53,7 @@ class CandidateRow:
         accuracy: On validation, 0 to 1.
         drop_pp: Against float, percentage points.
         flips: Changed decisions on validation.
-        escapes: On validation.
-        overkill: On validation.
+        counts: What the task counts on validation, key → number.
         n: Images of validation.
         size_mb: Of the model file.
         p50_ms: From encoded image to decision.
@@ -74,8 +73,7 @@ class CandidateRow:
     accuracy: float
     drop_pp: float | None
     flips: int | None
-    escapes: int | None
-    overkill: int | None
+    counts: Mapping[str, int | None]
     n: int | None
     size_mb: float | None
     p50_ms: float | None
@@ -140,11 +138,12 @@ class Deployment:
         return self.shipped is not None and (self.shipped.p99_ms or self.shipped.p50_ms) is not None
 
 
-def read_deployments(folder: Path) -> tuple[list[Deployment], list[str]]:
+def read_deployments(folder: Path, *, counts: Sequence[str]) -> tuple[list[Deployment], list[str]]:
     """Read every deployment of a run.
 
     Args:
         folder: RUN/deployments; need not exist.
+        counts: Keys of what the run's task counts.
 
     Returns:
         The deployments, newest first, those without a time last by file name; and the names of files that are none.
@@ -153,7 +152,7 @@ def read_deployments(folder: Path) -> tuple[list[Deployment], list[str]]:
     damaged: list[str] = []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(deployment_from_json(json.loads(path.read_text(encoding="utf-8"))))
+            found.append(deployment_from_json(json.loads(path.read_text(encoding="utf-8")), counts=counts))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             damaged.append(path.name)
     return sorted(found, key=lambda d: d.deployed_at, reverse=True), damaged
@@ -167,8 +166,12 @@ def newest(deployments: Sequence[Deployment]) -> list[Deployment]:
     return list(first.values())
 
 
-def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
+def deployment_from_json(data: Mapping[str, Any], *, counts: Sequence[str]) -> Deployment:
     """Read what `edgetl deploy --json` printed; keys that were added later are passed over.
+
+    Args:
+        data: The mapping.
+        counts: Keys of what the run's task counts.
 
     Raises:
         KeyError: A key of the interface is missing.
@@ -176,7 +179,7 @@ def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
         TypeError: Likewise.
     """
     chosen = str(data["chosen"])
-    rows = [_candidate(c, chosen) for c in data["candidates"]]
+    rows = [_candidate(c, chosen, counts) for c in data["candidates"]]
     size = _number(data.get("size_bytes"))
     return Deployment(
         target=str(data["target"]),
@@ -194,7 +197,7 @@ def deployment_from_json(data: Mapping[str, Any]) -> Deployment:
     )
 
 
-def _candidate(data: Mapping[str, Any], chosen: str) -> CandidateRow:
+def _candidate(data: Mapping[str, Any], chosen: str, counts: Sequence[str]) -> CandidateRow:
     latency = data.get("latency_ms") or {}
     size = _number(data.get("size_bytes"))
     return CandidateRow(
@@ -205,8 +208,7 @@ def _candidate(data: Mapping[str, Any], chosen: str) -> CandidateRow:
         accuracy=float(data["accuracy"]),
         drop_pp=_number(data.get("drop_pp")),
         flips=_count(data.get("flips")),
-        escapes=_count(data.get("escapes")),
-        overkill=_count(data.get("overkill")),
+        counts={key: _count(data.get(key)) for key in counts},
         n=_count(data.get("n")),
         size_mb=None if size is None else size / 1e6,
         p50_ms=_number(latency.get("p50")),
@@ -215,18 +217,18 @@ def _candidate(data: Mapping[str, Any], chosen: str) -> CandidateRow:
         accepted=bool(data["accepted"]),
         chosen=str(data["id"]) == chosen,
         why=str(data.get("why") or ""),
-        rungs=_rungs(data.get("made_by") or {}),
+        rungs=_rungs(data.get("made_by") or {}, counts),
         evaluations=_count((data.get("made_by") or {}).get("evaluations")),
     )
 
 
-def _rungs(made_by: Mapping[str, Any]) -> tuple[Rung, ...]:
+def _rungs(made_by: Mapping[str, Any], counts: Sequence[str]) -> tuple[Rung, ...]:
     return tuple(
         Rung(
             name=str(step["name"]),
             accuracy=float(step["accuracy"]),
             flips=_count(step.get("flips")),
-            escapes=_count(step.get("escapes")),
+            counts={key: _count((step.get("counts") or {}).get(key)) for key in counts},
             kept_float=len(step.get("kept_float") or ()),
             evaluations=_count(step.get("evaluations")),
             seconds=_number(step.get("seconds")),

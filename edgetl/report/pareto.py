@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgetl.metrics import pareto_front
-from edgetl.report.plots import ACCENT, DEFECT, FAINT, GOOD, INK, new_figure, plain, plot_style, uri
+from edgetl.plotting import ACCENT, DEFECT, FAINT, GOOD, INK, new_figure, plain, plot_style, uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

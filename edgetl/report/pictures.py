@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl import tasks
 from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.preprocess import PreprocessSpec, preprocess
@@ -144,11 +145,15 @@ def previews(listing: Sequence[Listed], run: Run) -> list[Preview]:
 
 
 def _one_per_class(listing: Sequence[Listed], run: Run) -> list[Listed]:
-    """Pick training images of different classes, good parts and defects first among them."""
+    """Pick training images of different classes, one of each right verdict first among them."""
     train = sorted((r for r in listing if r.split == "train"), key=lambda r: str(r.path))
-    good = [c for c in run.classes if c not in run.defect_classes]
-    defects = [c for c in run.classes if c in run.defect_classes]
-    order = [*good[:1], *defects, *good[1:]]
+    task, seen = tasks.get(run.task), set()
+    first = []
+    for name in run.classes:
+        verdict = task.right_verdict(run.labels, name)
+        first += [name] if verdict not in seen else []
+        seen.add(verdict)
+    order = [*first, *(name for name in run.classes if name not in first)]
     queues = [[r for r in train if r.label == name] for name in order]
     # the n-th image of every class in turn, until there are enough
     turns = [queue[i] for i in range(PREVIEW_IMAGES) for queue in queues if len(queue) > i]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from edgetl import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from edgetl.run import Run
+
+COLUMNS = ("path", "split", "label", "predicted", "score", "verdict")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +31,9 @@ class Prediction:
         label: True class.
         predicted: Class with the highest probability.
         score: That probability, 0 to 1.
-        defect_score: Sum of the probabilities of the defect classes, 0 to 1.
-        verdict: OK, NOK or UNSURE.
-        defective: Whether the true class is a defect.
+        verdict: What the station answers.
+        mistake: What kind of mistake that is; empty for a right decision.
+        details: Further scores of the task, name → value.
     """
 
     path: str
@@ -38,18 +41,9 @@ class Prediction:
     label: str
     predicted: str
     score: float
-    defect_score: float
     verdict: str
-    defective: bool
-
-    @property
-    def kind(self) -> str:
-        """`escape`, `overkill`, `wrong class`, or nothing for a right decision."""
-        if self.defective and self.verdict == "OK":
-            return "escape"
-        if not self.defective and self.verdict == "NOK":
-            return "overkill"
-        return "wrong class" if self.predicted != self.label else ""
+    mistake: str
+    details: Mapping[str, float]
 
 
 def read_predictions(path: Path, run: Run) -> list[Prediction]:
@@ -64,51 +58,31 @@ def read_predictions(path: Path, run: Run) -> list[Prediction]:
 
 def _prediction(row: dict[str, str], run: Run) -> Prediction | None:
     try:
-        score, defect_score = float(row["score"]), float(row["defect_score"])
-        if row["label"] not in run.classes or not (math.isfinite(score) and math.isfinite(defect_score)):
+        score = float(row["score"])
+        details = {name: float(value) for name, value in row.items() if name not in COLUMNS}
+        if row["label"] not in run.classes or not all(map(math.isfinite, (score, *details.values()))):
             return None
+        label, predicted, verdict = row["label"], row["predicted"], row["verdict"]
         return Prediction(
             path=row["path"],
             split=row["split"],
-            label=row["label"],
-            predicted=row["predicted"],
+            label=label,
+            predicted=predicted,
             score=score,
-            defect_score=defect_score,
-            verdict=row["verdict"],
-            defective=row["label"] in run.defect_classes,
+            verdict=verdict,
+            mistake=tasks.get(run.task).mistake(run.labels, truth=label, answer=predicted, verdict=verdict),
+            details=details,
         )
     except (KeyError, ValueError, TypeError):
         return None
 
 
-def worst_errors(rows: Sequence[Prediction], *, most: int) -> tuple[list[Prediction], int]:
-    """Return the errors that matter most, and how many there are in all.
-
-    Escapes come first, the surest one leading: they leave the plant. Then good parts that are rejected, then right
-    verdicts with a wrong class, each with the surest one leading.
-    """
-    wrong = [row for row in rows if row.kind]
-    kinds = ("escape", "overkill", "wrong class")
-    sure = {
-        "escape": lambda r: r.defect_score,
-        "overkill": lambda r: -r.defect_score,
-        "wrong class": lambda r: -r.score,
-    }
-    wrong.sort(key=lambda r: (kinds.index(r.kind), sure[r.kind](r), r.path))
+def worst_errors(rows: Sequence[Prediction], run: Run, *, most: int) -> tuple[list[Prediction], int]:
+    """Return the errors that matter most, the gravest first, and how many there are in all."""
+    task = tasks.get(run.task)
+    wrong = [row for row in rows if row.mistake]
+    wrong.sort(key=lambda r: (task.gravity(r.mistake, r.score, r.details), r.path))
     return wrong[:most], len(wrong)
-
-
-def roc_curve(rows: Sequence[Prediction]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return (overkill rate, detection rate) for every threshold, from strict to loose; None if one kind is missing."""
-    scores = np.array([r.defect_score for r in rows], np.float64)
-    defective = np.array([r.defective for r in rows], np.bool_)
-    if not len(rows) or defective.all() or not defective.any():
-        return None
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # ties move together
-    found = np.cumsum(defective[order])[ends] / defective.sum()
-    rejected = np.cumsum(~defective[order])[ends] / (~defective).sum()
-    return np.append(0.0, rejected), np.append(0.0, found)
 
 
 def reliability(rows: Sequence[Prediction], *, bins: int = 10) -> list[tuple[float, float, int]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks
 from edgetl.files import write_whole
-from edgetl.metrics import binomial_upper, counted, overkill_statement, verdict_accuracy
+from edgetl.metrics import binomial_upper
 from edgetl.report.deployments import newest, read_deployments
 from edgetl.report.predictions import read_predictions, worst_errors
-from edgetl.report.verdict import NON_COMMERCIAL, answer, escape_statement, plural
+from edgetl.report.verdict import NON_COMMERCIAL, answer
+from edgetl.tasks.base import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +85,8 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
 
     rows = read_predictions(folder.predictions, run)
     by_split = {name: [r for r in rows if r.split == name] for name in ("val", "test")}
-    deployments, damaged = read_deployments(folder.path / "deployments")
+    task = tasks.get(run.task)
+    deployments, damaged = read_deployments(folder.path / "deployments", counts=[count.key for count in task.counts])
     listing = read_listing(folder.split_csv)
     alike = lookalikes(listing, run)
     epochs, baseline = read_epochs(folder.metrics)
@@ -92,12 +95,13 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "run": run,
         "name": folder.path.resolve().name,
         "answer": answer(run, newest(deployments), lookalikes=None if alike.unchecked else alike.test_images),
-        "statement": f"{escape_statement(test)} {overkill_statement(test)}.",
-        "escape_bound": binomial_upper(*counted(test, "escape")),
-        "overkill_bound": binomial_upper(*counted(test, "overkill")),
-        "right": verdict_accuracy,
-        "right_bound": _lower_bound(round(verdict_accuracy(test) * test["n"]), test["n"]),
-        "verdicts": test.get("verdicts", {}),
+        "statement": " ".join(f"{said}." for said in task.statements(test)),
+        "section": task.section(run, by_split),
+        "counts_of": task.counts,
+        "gravest": task.gravest,
+        "right_bound": _lower_bound(round(test["verdict_accuracy"] * test["n"]), test["n"]),
+        "verdicts": test["verdicts"],
+        "right_verdict": {name: task.right_verdict(run.labels, name) for name in run.classes},
         "fastest": _fastest(newest(deployments)),
         "models": _models(run),
         "counts": _counts(run),
@@ -109,7 +113,7 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "per_class": _per_class(run),
         "confusion": _confusion(run),
         "errors": _errors(by_split["test"], run),
-        "plots": _plots(run, by_split, epochs, baseline),
+        "plots": _plots(by_split["test"], epochs, baseline),
         "deployments": [(d, d in newest(deployments), _deployment_plot(d)) for d in deployments],
         "sensitivity": _sensitivity(folder.path / "quantized"),
         "damaged": damaged,
@@ -163,9 +167,9 @@ def _models(run: Run) -> list[tuple[str, bool, Mapping[str, Any]]]:
     return rows
 
 
-def _counts(run: Run) -> list[tuple[str, bool, list[int]]]:
+def _counts(run: Run) -> list[tuple[str, list[int]]]:
     counts = run.data.get("counts", {})
-    return [(c, c in run.defect_classes, [counts.get(s, {}).get(c, 0) for s in SPLITS]) for c in run.classes]
+    return [(c, [counts.get(s, {}).get(c, 0) for s in SPLITS]) for c in run.classes]
 
 
 def _stages(run: Run) -> list[tuple[str, float, float]]:
@@ -182,12 +186,9 @@ def _stages(run: Run) -> list[tuple[str, float, float]]:
     return [(title, s, s / total) for title, s in rows]
 
 
-def _per_class(run: Run) -> list[tuple[str, bool, Mapping[str, Any], float | None]]:
-    """Rows of (class, is a defect, metrics on test, lower bound of the recall)."""
-    return [
-        (name, name in run.defect_classes, c, _lower_bound(round(c["recall"] * c["n"]), c["n"]))
-        for name, c in run.test["per_class"].items()
-    ]
+def _per_class(run: Run) -> list[tuple[str, Mapping[str, Any], float | None]]:
+    """Rows of (class, metrics on test, lower bound of the recall)."""
+    return [(name, c, _lower_bound(round(c["recall"] * c["n"]), c["n"])) for name, c in run.test["per_class"].items()]
 
 
 def _confusion(run: Run) -> list[tuple[str, list[tuple[int, float, bool]]]]:
@@ -204,7 +205,7 @@ def _errors(rows: list[Prediction], run: Run) -> dict[str, Any]:
 
     from edgetl.report.pictures import thumbnail
 
-    worst, total = worst_errors(rows, most=MOST_ERRORS)
+    worst, total = worst_errors(rows, run, most=MOST_ERRORS)
     depth = run.preprocess.bit_depth
     return {
         "total": total,
@@ -213,24 +214,14 @@ def _errors(rows: list[Prediction], run: Run) -> dict[str, Any]:
     }
 
 
-def _plots(
-    run: Run,
-    rows: Mapping[str, list[Prediction]],
-    epochs: list[dict[str, Any]],
-    baseline: dict[str, Any] | None,
-) -> dict[str, str]:
-    """Return every plot there is data for; empty where there is none."""
+def _plots(test: list[Prediction], epochs: list[dict[str, Any]], baseline: dict[str, Any] | None) -> dict[str, str]:
+    """Return the plots that every task has and there is data for; empty where there is none."""
     from edgetl.report import plots
 
-    found = dict.fromkeys(("training", "scores", "reliability", "roc"), "")
-    if epochs:
-        found["training"] = plots.training_curves(epochs, baseline)
-    if rows["test"]:
-        found["scores"] = plots.score_histograms(rows["test"], run)
-        found["reliability"] = plots.reliability_diagram(rows["test"])
-        if run.test["auroc"] is not None:
-            found["roc"] = plots.roc(rows, run)
-    return found
+    return {
+        "training": plots.training_curves(epochs, baseline) if epochs else "",
+        "reliability": plots.reliability_diagram(test) if test else "",
+    }
 
 
 def _deployment_plot(deployment: Deployment) -> str:

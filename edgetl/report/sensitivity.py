@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgetl.report.plots import DEFECT, GOOD, new_figure, plain, plot_style, uri
+from edgetl.plotting import DEFECT, GOOD, new_figure, plain, plot_style, uri
 
 if TYPE_CHECKING:
     from pathlib import Path

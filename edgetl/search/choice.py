@@ -34,6 +34,7 @@ def point_of(
     *,
     latency: Mapping[str, Any] | None,
     best_accuracy: float,
+    counts: Sequence[str],
     memory_mb: float | None = None,
 ) -> Point:
     """Return one candidate of the search, as `edgetl search --json` prints it.
@@ -43,10 +44,11 @@ def point_of(
         candidate: `Candidate.to_mapping()`, judged on validation.
         latency: Figures of `edgetl.deploy.latency`; None where it was not measured.
         best_accuracy: Of the most accurate float network of the search, on validation, 0 to 1.
+        counts: Keys of what the task counts.
         memory_mb: Of a process that decides with it on the target; None where it was not measured.
     """
     figures = latency["decision_ms"] if latency else {"p50": None, "p99": None}
-    kept = ("backend", "precision", "threads", "accuracy", "drop_pp", "flips", "escapes", "overkill", "n", "size_bytes")
+    kept = ("backend", "precision", "threads", "accuracy", "drop_pp", "flips", "n", "size_bytes", *counts)
     return {
         "id": f"{network}/{candidate['id']}",
         "network": network,

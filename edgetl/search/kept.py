@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks
 from edgetl.deploy.candidates import Candidate
 from edgetl.errors import RunError
 from edgetl.files import write_whole
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.schema import from_mapping, to_mapping
-from edgetl_runtime.tasks.inspection import Thresholds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +31,8 @@ def keep(candidate: Candidate, models: Path) -> dict[str, Any]:
         "figures": candidate.to_mapping() | {"evidence": candidate.evidence},
         "options": to_mapping(candidate.options),
         "requires": to_mapping(candidate.requires),
-        "thresholds": to_mapping(candidate.thresholds),
-        "temperature": candidate.temperature,
+        "task": candidate.task,
+        "params": to_mapping(candidate.params),
         "model": name,
     }
 
@@ -51,7 +51,8 @@ def revive(kept: dict[str, Any], models: Path) -> Candidate:
         raise RunError(str(path), "a model of the search", got, fix="search again with --force") from error
     if hashlib.sha256(model).hexdigest() != kept["model"]:
         raise RunError(str(path), "as it was written", "another content", fix="search again with --force")
-    parts = {"options": VariantOptions, "requires": Requires, "thresholds": Thresholds}
+    params = tasks.get(kept["task"]).device.params_type
+    parts = {"options": VariantOptions, "requires": Requires, "params": params}
     read: dict[str, Any] = {
         name: from_mapping(cls, kept[name], where=name, error=RunError) for name, cls in parts.items()
     }
@@ -61,7 +62,7 @@ def revive(kept: dict[str, Any], models: Path) -> Candidate:
         precision=figures["precision"],
         model=model,
         evidence={},
-        temperature=kept["temperature"],
+        task=kept["task"],
         val={},
         drop_pp=figures["drop_pp"],
         flips=figures["flips"],

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks
 from edgetl.config import FinetuneConfig
 from edgetl.data.samples import spread
 from edgetl.deploy.choosing import Choice
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.progress import Progress
     from edgetl.search.state import SearchState
+    from edgetl.tasks.base import HostTask
 
 SCREEN_IMAGES = 8
 MODELS = "models"
@@ -52,6 +54,7 @@ class Found:
         why: Why the chosen point was chosen.
         notes: What a person must know of the latencies.
         choice: How it was chosen of those that were timed; None where nothing was.
+        counts: What the task counts of every point.
     """
 
     points: list[dict[str, Any]]
@@ -59,6 +62,7 @@ class Found:
     why: str
     notes: tuple[Note, ...] = ()
     choice: Choice | None = None
+    counts: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -170,20 +174,14 @@ class Searching:
         if network.run is not None or not self.profile.measured_here or not self.contract.bounds_latency:
             return None
         from edgetl import backbones
-        from edgetl.data.defects import defect_classes
 
         t = self._training
         # the preset may enlarge it later, never shrink it: what is too slow at this size stays too slow
         px = network.image_px or backbones.get(network.backbone).input_px
         spec = PreprocessSpec(width_px=px, height_px=px, resize=t.resize, bit_depth=t.bit_depth, roi_px=t.roi_px)
-        data = self._data
-        shape = Shape(
-            backbone=network.backbone,
-            preprocess=spec,
-            classes=data.classes,
-            defect_classes=defect_classes(data.classes, t.defect),
-        )
-        encoded = [s.path.read_bytes() for s in spread(data.split("train"), SCREEN_IMAGES)]
+        task, classes = self._task, self._data.classes
+        shape = Shape.of(network.backbone, spec, task, task.labels_for(classes, task.aims(t.aims)))
+        encoded = [s.path.read_bytes() for s in spread(self._data.split("train"), SCREEN_IMAGES)]
         with self.progress.stage(f"{network.name}: time random weights"):
             medians = screen_shape(shape, self.planned, encoded, self.progress.note)
         slow = {name: why for name, ms in medians.items() if (why := too_slow_by_far(self.contract, ms))}
@@ -203,18 +201,15 @@ class Searching:
         listing = self.folder / "slice.csv"
         samples = choose_slice(self._data, count=self.config.slice_images, seed=self._training.seed)
         write_slice(listing, self._data, samples)
-        config = dataclasses.replace(
-            self._configured(network), data=str(listing), preset="fast", defect=self._defects()
-        )
+        config = dataclasses.replace(self._configured(network), data=str(listing), preset="fast")
         folder = self.folder / "slices" / network.name
         with taken(folder, WHO):
             run = finetune(config, RunFolder(folder), self.progress)
         return {"accuracy": run.val["accuracy"], "n": run.val["n"], "train_images": len(samples) - run.val["n"]}
 
-    def _defects(self) -> tuple[str, ...]:
-        from edgetl.data.defects import defect_classes
-
-        return defect_classes(self._data.classes, self._training.defect)
+    @property
+    def _task(self) -> HostTask[Any, Any, Any]:
+        return tasks.fitting(self._data.classes, name=self._training.task, aims=self._training.aims)
 
     def _only_one_to_train(self) -> bool:
         return sum(n.run is None and not self.state.of(n.name)["why"] for n in self.networks) < 2
@@ -264,7 +259,7 @@ class Searching:
             "run": str(folder.path),
             "backbone": run.backbone,
             "image_px": run.image_px,
-            "float_accuracy": deploying.reference.val["accuracy"],
+            "float_accuracy": deploying.reference.figures["accuracy"],
             "split_digest": run.data["split_digest"],
         }
         return [keep(c, self.folder / MODELS) for c in tried]
@@ -284,7 +279,8 @@ class Searching:
         records = {n.name: self.state.of(n.name) for n in self.networks}
         best = choice.best_accuracy(records.values())
         timed = {(t["network"], t["candidate"]): t for t in self.state.timed or []}
-        points = []
+        points: list[dict[str, Any]] = []
+        counts: list[str] = []
         for name, record in records.items():
             seen: set[tuple[str, str]] = set()
             for kept in record.get("points", []):
@@ -295,8 +291,14 @@ class Searching:
                 shown = latency is not None or (not self._was_timed(figures) and key not in seen)
                 if shown:
                     seen.add(key)
+                    counts = [count.key for count in tasks.get(kept["task"]).counts]
                     point = choice.point_of(
-                        name, figures, latency=latency, best_accuracy=best, memory_mb=measured.get("memory_mb")
+                        name,
+                        figures,
+                        latency=latency,
+                        best_accuracy=best,
+                        counts=counts,
+                        memory_mb=measured.get("memory_mb"),
                     )
                     points.append(point)
         settled = choice.settle(points, self.contract, max_gap_pp=self.config.max_gap_pp, target=self.profile.name)
@@ -307,6 +309,7 @@ class Searching:
             why=choice.reason(settled),
             notes=tuple(of_measuring(latencies, cores=facts().cores)),
             choice=settled.choice,
+            counts=tuple(counts),
         )
 
     def _was_timed(self, figures: dict[str, Any]) -> bool:
@@ -340,9 +343,11 @@ def networks_of_runs(folders: Sequence[Path]) -> tuple[Network, ...]:
     for folder in folders:
         run = RunFolder(folder).read()
         meant.add(run.in_words)
-        if len(meant) > 1:  # their escapes and overkill are not of the same parts
-            must, got = "of the same good parts and defects, to be compared", " against ".join(sorted(meant))
-            raise RunError("the runs", must, got, fix="finetune them with the same DATA and --defect")
+        if len(meant) > 1:  # what their tasks count is not counted of the same parts
+            must, got = "about the same parts, to be compared", " against ".join(sorted(meant))
+            raise RunError(
+                "the runs", must, got, fix="finetune them on the same DATA with the same options of the task"
+            )
         name = folder_name(folder.resolve().name, None)
         if name in found:
             raise UsageError("the names of the runs", "different", f"'{name}' twice", fix="rename one of the folders")

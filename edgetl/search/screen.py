@@ -8,24 +8,23 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgetl import tasks
 from edgetl.deploy.candidates import Candidate, unusable_here
 from edgetl.deploy.latency import Contestant, screen
 from edgetl_runtime.decode import decode
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec, preprocess
-from edgetl_runtime.tasks.inspection import Labels, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgetl.deploy.contract import Contract
     from edgetl.deploy.plan import PlannedCandidate
-
-HALF = Thresholds(nok_at=0.5, ok_below=0.5)
+    from edgetl.tasks.base import HostTask
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +34,25 @@ class Shape:
     Attributes:
         backbone: Name in the catalogue, or `timm/<name>`.
         preprocess: From image to tensor.
-        classes: In the order of the logits.
-        defect_classes: Those of them that are defects.
         task: What is decided.
+        labels: What is decided about: the task's own.
+        params: How, of the random weights: any will do.
     """
 
     backbone: str
     preprocess: PreprocessSpec
-    classes: tuple[str, ...]
-    defect_classes: tuple[str, ...]
-    task: str = "inspection"
+    task: str
+    labels: Any
+    params: Any
 
-    @property
-    def labels(self) -> Labels:
-        """What is decided about, as the device's task wants it."""
-        return Labels(classes=self.classes, defect_classes=self.defect_classes)
+    @classmethod
+    def of(cls, backbone: str, spec: PreprocessSpec, task: HostTask[Any, Any, Any], labels: Any) -> Shape:  # noqa: ANN401
+        """Return a network that decides as a model would that knows nothing."""
+        classes = len(task.device.classes(labels))
+        truth = np.arange(2 * classes) % classes
+        outputs = {"logits": np.zeros((2 * classes, classes), np.float32)}
+        params = task.fit(outputs, truth, labels, task.aims({}))
+        return cls(backbone=backbone, preprocess=spec, task=task.name, labels=labels, params=params)
 
 
 def screen_shape(
@@ -75,7 +78,7 @@ def screen_shape(
         Contestant(run=shape, candidate=candidate, encoded=encoded)
         for plan in planned
         if unusable_here(plan.backend, plan.precision) is None
-        for candidate in _variants(plan, model, tensors)
+        for candidate in _variants(shape, plan, model, tensors)
     ]
     best: dict[str, float] = {}
     for contestant, median_ms in zip(contestants, screen(contestants, note), strict=True):
@@ -109,14 +112,16 @@ def _random_model(shape: Shape) -> bytes:
     spec = backbones.get(shape.backbone)
     torch.manual_seed(0)
     size_px = (shape.preprocess.height_px, shape.preprocess.width_px)
-    network = build(spec, num_classes=len(shape.classes), weights=None, image_px=size_px[0])
+    network = build(
+        spec, num_classes=len(tasks.get(shape.task).device.classes(shape.labels)), weights=None, image_px=size_px[0]
+    )
     with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
         path = Path(folder) / "random.onnx"
         export_onnx(network, mean=spec.mean, std=spec.std, size_px=size_px, path=path)
         return path.read_bytes()
 
 
-def _variants(plan: PlannedCandidate, model: bytes, tensors: np.ndarray) -> list[Candidate]:
+def _variants(shape: Shape, plan: PlannedCandidate, model: bytes, tensors: np.ndarray) -> list[Candidate]:
     """Make the candidates of one planned variant; the first recipe will do, since all rungs cost the same time."""
     from edgetl.quantize import recipe as recipes
 
@@ -131,8 +136,8 @@ def _variants(plan: PlannedCandidate, model: bytes, tensors: np.ndarray) -> list
             options=VariantOptions(threads=threads, precision_hint=recipe.file.precision_hint),
             requires=Requires(),  # nothing of it ships
             evidence={},
-            thresholds=HALF,
-            temperature=1.0,
+            task=shape.task,
+            params=shape.params,
             val={},
             drop_pp=0.0,
             flips=0,

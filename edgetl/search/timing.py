@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl import tasks
 from edgetl.data.samples import Sample, spread
 from edgetl.deploy.choosing import Timed, choose
 from edgetl.deploy.latency import Contestant, measure_together
@@ -91,6 +92,7 @@ class Timing:
             entry.figures,
             latency=timed.candidate.latency,
             best_accuracy=choice.best_accuracy(self.state.networks.values()),
+            counts=[count.key for count in tasks.get(timed.candidate.task).counts],
             memory_mb=self._memory_mb(timed) if contract.max_memory_mb is not None else None,
         )
         gap_pp = self.job.config.max_gap_pp

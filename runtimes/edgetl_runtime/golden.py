@@ -104,7 +104,7 @@ def check(session: Session, bundle: Bundle) -> GoldenReport:
 
 
 def decisions_of(
-    task: Task[Any, Any],
+    task: Task[Any, Any, Any],
     scores: NDArray[np.floating],
     labels: Any,  # noqa: ANN401  (the task's)
     params: Any,  # noqa: ANN401  (the task's)

@@ -144,21 +144,6 @@ class GoldenManifest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What wrong decisions cost, as the run resolved it.
-
-    Attributes:
-        escape: Cost of one escape.
-        overkill: Cost of one overkill.
-        max_escape_rate: Where the user gave a bound instead of costs.
-    """
-
-    escape: float = 1.0
-    overkill: float = 1.0
-    max_escape_rate: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
     """A member of the bundle: its name, size in bytes and SHA-256 in lower-case hex."""
 
@@ -185,7 +170,7 @@ class Manifest:
         variants: Ways to run the model.
         chosen: Id of the variant that won.
         golden: Inputs of the golden vectors.
-        cost: What wrong decisions cost.
+        aims: What the parameters were fitted for, in the words of the task.
         target: The resolved device profile.
         contract: What the variant had to keep.
         metrics: Validation and test figures with their conditions.
@@ -208,7 +193,7 @@ class Manifest:
     variants: tuple[VariantManifest, ...]
     chosen: str
     golden: GoldenManifest
-    cost: Cost | None = None
+    aims: dict[str, Any] = dataclasses.field(default_factory=dict)
     target: dict[str, Any] = dataclasses.field(default_factory=dict)
     contract: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -98,7 +98,7 @@ class Session:
         self.variant = variant
         self._model = model
         self._spec = self.manifest.preprocess
-        self.task: Task[Any, Any] = tasks.get(self.manifest.task)
+        self.task: Task[Any, Any, Any] = tasks.get(self.manifest.task)
 
     def predict(self, image: str | Path | bytes | NDArray[Any]) -> Decision:
         """Decide on one image.

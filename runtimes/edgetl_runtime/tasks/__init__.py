@@ -31,7 +31,7 @@ def names() -> tuple[str, ...]:
 
 
 @functools.cache
-def get(name: str) -> Task[Any, Any]:
+def get(name: str) -> Task[Any, Any, Any]:
     """Return the task called `name`.
 
     Raises:
@@ -39,4 +39,4 @@ def get(name: str) -> Task[Any, Any]:
     """
     if name not in names():
         raise UsageError("the task", "known", f"'{name}'", fix=nearest(name, names()))
-    return cast("Task[Any, Any]", importlib.import_module(f"{__name__}.{name}").TASK)
+    return cast("Task[Any, Any, Any]", importlib.import_module(f"{__name__}.{name}").TASK)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
-from edgetl_runtime.errors import BackendError
+from edgetl_runtime.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LabelsT = TypeVar("LabelsT")
 ParamsT = TypeVar("ParamsT")
+BoundsT = TypeVar("BoundsT")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +74,55 @@ class Decision:
         return {}
 
 
-class Task(abc.ABC, Generic[LabelsT, ParamsT]):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """One term that a task adds to the contract, and what was counted.
+
+    Attributes:
+        name: In words, for instance `escapes of crack`.
+        value: What was counted.
+        most: The bound.
+        unit: With a space before it; empty for counts.
+    """
+
+    name: str
+    value: float
+    most: float
+    unit: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the bound is exceeded, or what was counted is not a number."""
+        return not self.value <= self.most + 1e-9
+
+    @property
+    def clause(self) -> str:
+        """Return the term in words, with what speaks against it.
+
+        Example:
+            >>> Bound(name="escapes", value=2, most=1).clause
+            'escapes 2 > 1'
+        """
+        sign = ">" if self.broken else "<="
+        if isinstance(self.value, int) and isinstance(self.most, int):
+            return f"{self.name} {self.value}{self.unit} {sign} {self.most}"
+        return f"{self.name} {self.value:.2f}{self.unit} {sign} {self.most:.2f}"
+
+
+class Task(abc.ABC, Generic[LabelsT, ParamsT, BoundsT]):
     """From a model's outputs to decisions; stateless, and so safe to use from several threads.
 
     Attributes:
         name: Of the file, and in runs and manifests.
         labels_type: What all variants of a bundle decide about; a frozen dataclass that checks itself.
         params_type: How one variant decides; likewise.
+        bounds_type: Terms that the task adds to a contract; likewise, every field with a default.
     """
 
     name: ClassVar[str]
     labels_type: ClassVar[type]
     params_type: ClassVar[type]
+    bounds_type: ClassVar[type]
 
     @abc.abstractmethod
     def verdicts(self, labels: LabelsT) -> tuple[str, ...]:
@@ -136,6 +174,26 @@ class Task(abc.ABC, Generic[LabelsT, ParamsT]):
     def tell(self, counts: Mapping[str, Any]) -> str:
         """Return the mistakes of `count`, with what they are counted of, as one clause."""
 
+    @abc.abstractmethod
+    def check_bounds(self, bounds: BoundsT, labels: LabelsT) -> None:
+        """Refuse bounds that do not fit the labels.
+
+        Raises:
+            UsageError: A class is unknown, or the bound cannot be broken there.
+        """
+
+    @abc.abstractmethod
+    def held(
+        self, bounds: BoundsT, counts: Mapping[str, Any], reference: Mapping[str, Any] | None = None
+    ) -> Iterator[Bound]:
+        """Yield every bound with what was counted.
+
+        Args:
+            bounds: Of a contract.
+            counts: What `count` found, or more.
+            reference: The same of the model that a candidate was made from; None where nothing is compared.
+        """
+
     def decide(self, outputs: Outputs, labels: LabelsT, params: ParamsT) -> Sequence[Decision]:
         """Return one decision, without timings, for each row of the outputs.
 
@@ -143,6 +201,17 @@ class Task(abc.ABC, Generic[LabelsT, ParamsT]):
             BackendError: As `scores`.
         """
         return self.decided(self.scores(outputs, labels, params), labels, params)
+
+
+def check_bound(name: str, most: float | None) -> None:
+    """Refuse a bound that nothing can keep.
+
+    Raises:
+        UsageError: It is negative or not a number.
+    """
+    if most is not None and not most >= 0:
+        option = "--" + name.replace("_", "-")
+        raise UsageError(option, "0 or above", str(most), fix=f"{option} 1")
 
 
 def finite_output(outputs: Outputs, name: str, sizes: tuple[int, ...]) -> NDArray[np.float32]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import nearest
 from edgetl_runtime.tasks import base, softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -78,6 +80,33 @@ class Params:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a contract may bound; None leaves a term out.
+
+    Attributes:
+        max_escapes: Largest number of escapes; None allows one more than the float model has.
+        max_overkill: Largest number of good parts rejected.
+        max_escapes_of: The same for single defect classes.
+        max_overkill_of: The same for single classes of good parts.
+
+    Example:
+        >>> Bounds(max_escapes=2, max_escapes_of={"crack": 0}).max_escapes_of["crack"]
+        0
+    """
+
+    max_escapes: int | None = None
+    max_overkill: int | None = None
+    max_escapes_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    max_overkill_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("max_escapes", "max_overkill"):
+            base.check_bound(name, getattr(self, name))
+            for one, most in getattr(self, f"{name}_of").items():
+                base.check_bound(f"{name}_of {one}", most)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(softmax.Decision):
     """What the station does with one part.
 
@@ -125,12 +154,13 @@ def _verdicts(resolved: NDArray[np.float64], thresholds: Thresholds) -> NDArray[
     return words
 
 
-class Inspection(base.Task[Labels, Params]):
+class Inspection(base.Task[Labels, Params, Bounds]):
     """OK below one defect score, NOK from another on."""
 
     name = "inspection"
     labels_type = Labels
     params_type = Params
+    bounds_type = Bounds
 
     def verdicts(self, labels: Labels) -> tuple[str, ...]:
         """Return OK, NOK and UNSURE."""
@@ -193,15 +223,20 @@ class Inspection(base.Task[Labels, Params]):
     def count(self, labels: Labels, *, truth: Sequence[str], found: Sequence[base.Decision]) -> dict[str, Any]:
         """Count right labels, escapes, overkill and what is unsure."""
         pairs = list(zip(truth, found, strict=True))
-        defective = [t in labels.defect_classes for t in truth]
+        n_defect = sum(t in labels.defect_classes for t in truth)
+        good = [name for name in labels.classes if name not in labels.defect_classes]
+        passed = {name: sum(t == name and d.verdict == OK for t, d in pairs) for name in labels.defect_classes}
+        rejected = {name: sum(t == name and d.verdict == NOK for t, d in pairs) for name in good}
         return {
             "n": len(pairs),
             "accuracy": sum(d.label == t for t, d in pairs) / len(pairs),
-            "n_defective": sum(defective),
-            "n_good": len(pairs) - sum(defective),
-            "escapes": sum(bad and d.verdict == OK for bad, d in zip(defective, found, strict=True)),
-            "overkill": sum(not bad and d.verdict == NOK for bad, d in zip(defective, found, strict=True)),
+            "n_defective": n_defect,
+            "n_good": len(pairs) - n_defect,
+            "escapes": sum(passed.values()),
+            "overkill": sum(rejected.values()),
             "unsure": sum(d.verdict == UNSURE for d in found),
+            "escapes_per_class": passed,
+            "overkill_per_class": rejected,
         }
 
     def tell(self, counts: Mapping[str, Any]) -> str:
@@ -210,6 +245,36 @@ class Inspection(base.Task[Labels, Params]):
             f"escapes {counts['escapes']} of {counts['n_defective']} defects, overkill {counts['overkill']} of "
             f"{counts['n_good']} good parts, {counts['unsure']} unsure"
         )
+
+    def check_bounds(self, bounds: Bounds, labels: Labels) -> None:
+        """Refuse bounds on unknown classes, on escapes of good parts and on overkill of defects."""
+        good = [name for name in labels.classes if name not in labels.defect_classes]
+        kinds = {"max_escapes_of": (labels.defect_classes, "a defect class"), "max_overkill_of": (good, "good parts")}
+        for field, (fitting, kind) in kinds.items():
+            for name in getattr(bounds, field):
+                if name not in labels.classes:
+                    # a bound on escapes is never put on good parts by advice, nor one on overkill on defects
+                    fix = nearest(name, fitting)
+                    raise UsageError("a class of the contract", "one of the run's", f"'{name}'", fix=fix)
+                if name not in fitting:
+                    other = next(key for key in kinds if key != field)
+                    what, fix = (f"--{key.replace('_', '-')} {name}={{}}" for key in (field, other))
+                    got = "a defect class" if field == "max_overkill_of" else "good parts"
+                    raise UsageError(what.format("…"), f"on {kind}", got, fix=fix.format(getattr(bounds, field)[name]))
+
+    def held(
+        self, bounds: Bounds, counts: Mapping[str, Any], reference: Mapping[str, Any] | None = None
+    ) -> Iterator[base.Bound]:
+        """Yield escapes and overkill, then those of single classes; a candidate may have one escape more by default."""
+        escapes = bounds.max_escapes
+        if escapes is None and reference is not None:
+            escapes = reference["escapes"] + 1
+        for name, most in (("escapes", escapes), ("overkill", bounds.max_overkill)):
+            if most is not None:
+                yield base.Bound(name=name, value=counts[name], most=most)
+            for one, most_of in getattr(bounds, f"max_{name}_of").items():
+                value = counts[f"{name}_per_class"].get(one, 0)
+                yield base.Bound(name=f"{name} of {one}", value=value, most=most_of)
 
 
 TASK = Inspection()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.tasks import base, softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,12 +53,56 @@ class Params:
         softmax.check_temperature(self.temperature)
 
 
-class Sorting(base.Task[Labels, Params]):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a contract may bound; None leaves a term out.
+
+    Attributes:
+        max_errors: Largest number of parts sorted into a wrong class; None allows one more than the float model has.
+        max_unsure_pct: Largest share of the parts that are UNSURE, in per cent.
+        max_confused: Class pair `truth:answer` → largest number of parts of the first sorted into the second.
+
+    Example:
+        >>> Bounds(max_confused={"m3:m4": 0}).max_confused["m3:m4"]
+        0
+    """
+
+    max_errors: int | None = None
+    max_unsure_pct: float | None = None
+    max_confused: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("max_errors", "max_unsure_pct"):
+            base.check_bound(name, getattr(self, name))
+        for pair, most in self.max_confused.items():
+            base.check_bound(f"max_confused {pair}", most)
+
+
+def pair_of(pair: str, classes: Sequence[str]) -> tuple[str, str]:
+    """Return truth and answer of `truth:answer`; names may hold colons themselves.
+
+    Raises:
+        UsageError: It names no two different classes.
+
+    Example:
+        >>> pair_of("m3:m4", ["m3", "m4"])
+        ('m3', 'm4')
+    """
+    for at, letter in enumerate(pair):
+        truth, answer = pair[:at], pair[at + 1 :]
+        if letter == ":" and truth in classes and answer in classes and truth != answer:
+            return truth, answer
+    must = f"TRUTH:ANSWER=N, of two different classes of {', '.join(classes)}"
+    raise UsageError("--max-confused", must, f"'{pair}'", fix=f"--max-confused {classes[0]}:{classes[1]}=0")
+
+
+class Sorting(base.Task[Labels, Params, Bounds]):
     """The most probable class, where it is probable enough."""
 
     name = "sorting"
     labels_type = Labels
     params_type = Params
+    bounds_type = Bounds
 
     def verdicts(self, labels: Labels) -> tuple[str, ...]:
         """Return the classes, and UNSURE."""
@@ -108,18 +154,41 @@ class Sorting(base.Task[Labels, Params]):
         return [f"classes     {', '.join(labels.classes)}; {bound}"]
 
     def count(self, labels: Labels, *, truth: Sequence[str], found: Sequence[base.Decision]) -> dict[str, Any]:
-        """Count parts sorted wrongly, and those not sorted."""
+        """Count parts sorted wrongly, by pairs too, and those not sorted."""
         pairs = list(zip(truth, found, strict=True))
+        wrong = collections.Counter(f"{t}:{d.verdict}" for t, d in pairs if d.verdict not in (t, UNSURE))
         return {
             "n": len(pairs),
             "accuracy": sum(d.label == t for t, d in pairs) / len(pairs),
-            "errors": sum(d.verdict not in (t, UNSURE) for t, d in pairs),
+            "errors": wrong.total(),
             "unsure": sum(d.verdict == UNSURE for _, d in pairs),
+            "confused": dict(wrong),
         }
 
     def tell(self, counts: Mapping[str, Any]) -> str:
         """Return errors and unsure parts."""
         return f"{counts['errors']} of {counts['n']} sorted wrongly, {counts['unsure']} unsure"
+
+    def check_bounds(self, bounds: Bounds, labels: Labels) -> None:
+        """Refuse pairs of unknown classes."""
+        for pair in bounds.max_confused:
+            pair_of(pair, labels.classes)
+
+    def held(
+        self, bounds: Bounds, counts: Mapping[str, Any], reference: Mapping[str, Any] | None = None
+    ) -> Iterator[base.Bound]:
+        """Yield errors, the share of UNSURE and single pairs; a candidate may have one error more by default."""
+        errors = bounds.max_errors
+        if errors is None and reference is not None:
+            errors = reference["errors"] + 1
+        if errors is not None:
+            yield base.Bound(name="errors", value=counts["errors"], most=errors)
+        if bounds.max_unsure_pct is not None:
+            share = 100 * counts["unsure"] / counts["n"]
+            yield base.Bound(name="unsure", value=share, most=float(bounds.max_unsure_pct), unit=" %")
+        for pair, most in bounds.max_confused.items():
+            truth, _, answer = pair.partition(":")
+            yield base.Bound(name=f"{truth} sorted as {answer}", value=counts["confused"].get(pair, 0), most=most)
 
 
 TASK = Sorting()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgetl.tasks.classes import log_odds
 from edgetl_runtime.tasks.inspection import Thresholds
 
 if TYPE_CHECKING:
@@ -121,47 +122,14 @@ def carry_thresholds(scores: Floats, *, reference: Floats, near: Thresholds) -> 
         >>> round(carry_thresholds(np.array([0.25, 0.75, 0.9643]), reference=floats, near=half).nok_at, 2)
         0.75
     """
-    before, after = _log_odds(reference), _log_odds(scores)
+    before, after = log_odds(reference), log_odds(scores)
     spread = float(np.var(before))
     slope = float(np.mean((before - before.mean()) * (after - after.mean()))) / spread if spread else 0.0
     if slope <= 0:
         return near
-    cuts = _log_odds(np.array([near.nok_at, near.ok_below]))
+    cuts = log_odds(np.array([near.nok_at, near.ok_below]))
     nok_at, ok_below = 1 / (1 + np.exp(-(after.mean() + slope * (cuts - before.mean()))))
     return Thresholds(nok_at=float(nok_at), ok_below=float(ok_below))
-
-
-def likely_crossings(before: Floats, after: Floats, *, cuts: tuple[float, float], share: float = 0.2) -> float:
-    """Say how many of as many other parts would change sides, where the cut was chosen on these very parts.
-
-    A cut is put into a gap between the scores of validation, so that fewer parts lie beside it there than elsewhere.
-    The changes are therefore counted at all cuts near it and averaged: a part votes with the share of the cuts that
-    lie between its two scores.
-
-    Args:
-        before: Scores, float (N,), 0 to 1.
-        after: Scores of the same parts by another model, float (N,), 0 to 1.
-        cuts: Of `before` and of `after`, 0 to 1.
-        share: Of the parts that lie within the cuts that are tried.
-
-    Example:
-        >>> scores = np.linspace(0.05, 0.95, 19)
-        >>> likely_crossings(scores, scores, cuts=(0.5, 0.5))
-        0.0
-    """
-    cut_before, cut_after = _log_odds(np.array(cuts))
-    first, second = _log_odds(before) - cut_before, _log_odds(after) - cut_after
-    nearest = np.sort(np.abs(first))[: max(1, round(share * len(first)))]
-    reach = max(float(nearest[-1]), 0.1)
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    between = np.minimum(high, reach) - np.maximum(low, -reach)
-    return float(np.maximum(between, 0.0).sum() / (2 * reach))
-
-
-def _log_odds(scores: Floats) -> Floats:
-    """Return log(p / (1 - p)), bounded so that a part the model is sure of does not outweigh the others."""
-    bounded = np.clip(scores, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(bounded / (1 - bounded)), np.float64)
 
 
 def _cuts(scores: Floats, defective: NDArray[np.bool_]) -> tuple[Floats, Labels, Labels]:

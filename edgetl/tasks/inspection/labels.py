@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-import unicodedata
 from typing import TYPE_CHECKING, Literal
 
 from edgetl.errors import DataError
+from edgetl.names import plain_form
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import nearest
 
@@ -33,16 +32,6 @@ DEFECT_IN_GENERAL = frozenset(
     }
 )
 NO = "no_"
-
-
-def plain_form(name: str) -> str:
-    """Return a class name without what people do not mean to say: case, spaces, dashes.
-
-    Example:
-        >>> plain_form("No Defect") == plain_form("no-defect") == "no_defect"
-        True
-    """
-    return re.sub(r"[\s_\-]+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
 
 
 def kind(name: str) -> Literal["good", "defect", "either"]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from edgetl.data.defects import defect_classes
+
 from edgetl.errors import DataError
 from edgetl_runtime.errors import UsageError
 
