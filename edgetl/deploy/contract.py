@@ -85,13 +85,13 @@ class Contract:
         {'max_escapes': 2}
     """
 
-    max_drop_pp: float
-    max_flips_pct: float
-    p50_ms: float | None
-    p99_ms: float | None
-    max_memory_mb: float | None
-    max_size_mb: float | None
-    of_task: Mapping[str, Any]
+    max_drop_pp: float = 0.5
+    max_flips_pct: float = 2.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    max_memory_mb: float | None = None
+    max_size_mb: float | None = None
+    of_task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __init__(
         self,
