@@ -135,6 +135,7 @@ def search(
         "unproven": found.chosen["unproven"] if found.chosen else [],
         "front": [p["id"] for p in sorted(found.points, key=lambda p: p["p50_ms"] or 0.0) if p["on_front"]],
         "points": found.points,
+        "counts": list(found.counts),
         "networks": found.networks,
         "contract": to_mapping(job.contract),
         "search": to_mapping(job.config),

@@ -138,7 +138,7 @@ class Deployment:
         return self.shipped is not None and (self.shipped.p99_ms or self.shipped.p50_ms) is not None
 
 
-def read_deployments(folder: Path, *, counts: Sequence[str]) -> tuple[list[Deployment], list[str]]:
+def read_deployments(folder: Path, *, counts: Sequence[str] = ()) -> tuple[list[Deployment], list[str]]:
     """Read every deployment of a run.
 
     Args:
@@ -166,7 +166,7 @@ def newest(deployments: Sequence[Deployment]) -> list[Deployment]:
     return list(first.values())
 
 
-def deployment_from_json(data: Mapping[str, Any], *, counts: Sequence[str]) -> Deployment:
+def deployment_from_json(data: Mapping[str, Any], *, counts: Sequence[str] = ()) -> Deployment:
     """Read what `edgetl deploy --json` printed; keys that were added later are passed over.
 
     Args:

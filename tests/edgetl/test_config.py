@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.config import FinetuneConfig, difference, resolve
+from edgetl.config import FinetuneConfig, difference, resolve, with_aims
 from edgetl_runtime.errors import UsageError
 
 
@@ -12,14 +12,14 @@ def make(tmp_path, text="", **options):
     file = tmp_path / "edgetl.toml" if text else None
     if file is not None:
         file.write_text(text)
-    return resolve(FinetuneConfig, section="finetune", file=file, options=options)
+    return resolve(FinetuneConfig, section="finetune", file=file, options=with_aims(options), reshape=with_aims)
 
 
 def test_resolve_takes_options_over_the_file_over_defaults(tmp_path):
     text = '[finetune]\ndata = "images"\nseed = 3\npreset = "fast"\ndefect = ["crack"]\n[deploy]\ntarget = "local"\n'
     config = make(tmp_path, text, seed=7, image_size=96)
     assert (config.data, config.seed, config.preset, config.image_size) == ("images", 7, "fast", 96)
-    assert config.defect == ("crack",)
+    assert config.aims == {"defect": ["crack"]}
     assert config.backbone == "tf_efficientnet_lite0"
 
 
@@ -41,8 +41,6 @@ def test_difference_names_changed_fields(tmp_path):
         ("finetune = 3", {"data": "x"}, "a table; got int"),
         ("", {}, "data"),
         ("", {"data": "x", "seed": -1}, "--seed must be 0 or above; got -1"),
-        ("", {"data": "x", "escape_cost": 0.0}, "--escape-cost must be above 0"),
-        ("", {"data": "x", "max_escape_rate": 1.0}, "--max-escape-rate must be from 0 to below 1"),
         ("", {"data": "x", "resize": "squash"}, "resize"),
         ("", {"data": "x", "bit_depth": 9}, "bit_depth"),
     ],

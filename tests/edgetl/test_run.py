@@ -11,6 +11,8 @@ from edgetl.errors import RunError
 from edgetl.run import RunFolder, read_json, write_json
 from edgetl_runtime.errors import UsageError
 
+HALF = {"nok_at": 0.5, "ok_below": 0.5}
+
 
 def test_run_comes_back_equal(run_folder):
     run = run_folder.read()
@@ -22,12 +24,19 @@ def test_run_comes_back_equal(run_folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": "edgetl.run/2"}, "schema must be one of 'edgetl.run/1'"),
+        ({"schema": "edgetl.run/3"}, "schema must be one of 'edgetl.run/2'"),
+        ({"schema": "edgetl.run/1"}, "must be made by this edgetl; got one made by edgetl 0.1"),
+        ({"task": "detection"}, "must be a known task; got 'detection'"),
+        ({"labels": {"classes": ["a", "b"]}}, "labels for inspection"),
+        ({"params": {"unsure_below": 0.5}}, "key 'unsure_below'"),
         ({"sede": 1}, "key 'sede' in"),
         ({"image_px": "64"}, "image_px must be of type int; got '64'"),
-        ({"thresholds": {"nok_at": 1.5, "ok_below": 0.5}}, "nok_at must be from 0 to 1; got 1.5"),
-        ({"temperature": 0.0}, "temperature must be above 0 and finite; got 0.0"),
-        ({"temperature": float("nan")}, "temperature must be a finite number; got nan"),
+        (
+            {"params": {"thresholds": {"nok_at": 1.5, "ok_below": 0.5}, "temperature": 1.0}},
+            "nok_at must be from 0 to 1; got 1.5",
+        ),
+        ({"params": {"thresholds": HALF, "temperature": 0.0}}, "temperature must be above 0 and finite; got 0.0"),
+        ({"params": {"thresholds": HALF, "temperature": float("nan")}}, "temperature must be a finite number; got nan"),
     ],
 )
 def test_read_refuses_a_run_of_another_form(change, words, run_folder):

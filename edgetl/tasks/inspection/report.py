@@ -122,7 +122,7 @@ def section(
     )
     pictures = []
     if rows["test"] and test["auroc"] is not None:
-        title = "Defects found against good parts rejected"
+        title = "ROC: defects found against good parts rejected"
         pictures.append(
             (title, plots.roc(rows, run), "Every point is a threshold; the dot is the one this run decides with.")
         )

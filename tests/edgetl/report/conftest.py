@@ -12,11 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edgetl.metrics import evaluate
+from edgetl import tasks
 from edgetl.run import Run, RunFolder
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.inspection import TASK, Labels, Params, Thresholds
-from edgetl_runtime.tasks.softmax import probabilities
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ DEPLOYMENT: dict[str, Any] = {
     "chosen": "openvino-int8-t1",
     "confirmed": {
         "accuracy": 0.975, "float_accuracy": 0.98, "escapes": 1, "overkill": 2, "flips": 3, "n": 80, "n_defect": 40,
-        "statement": "1 escapes among 40 defects of test: with 95 % confidence the escape rate is below 11.3 %",
+        "statements": ["1 escapes among 40 defects of test: with 95 % confidence the escape rate is below 11.3 %"],
     },
     "candidates": [
         {
@@ -86,11 +85,14 @@ def build_fake_run(
     defects = tuple(classes[1:])
     labels = np.repeat(np.arange(len(classes)), per_class)
     listing, metrics, rows = [], {}, []
+    task = tasks.get("inspection")
     for split in ("train", "val", "test"):
         logits = rng.normal(0, 1, (len(labels), len(classes)))
         logits[np.arange(len(labels)), labels] += separation
-        known = {"classes": classes, "defect_classes": defects, "thresholds": THRESHOLDS, "temperature": 1.0}
-        metrics[split] = evaluate(logits, labels, **known)
+        known_to_task = Labels(classes=tuple(classes), defect_classes=defects)
+        params = Params(thresholds=THRESHOLDS, temperature=1.0)
+        outputs = {"logits": logits.astype(np.float32)}
+        metrics[split] = task.decided(outputs, labels, known_to_task, params).figures
         for index, label in enumerate(labels):
             file = path / f"{split}_{index:03}.png"
             pixels = cv2.resize(rng.integers(0, 256, (6, 6, 3)).astype(np.uint8), (24, 24))
@@ -98,14 +100,12 @@ def build_fake_run(
             file.write_bytes(data)
             listing.append([str(file), classes[label], split, "", 1.0, hashlib.sha256(data).hexdigest()])
         if split != "train":
-            known_to_task = Labels(classes=tuple(classes), defect_classes=defects)
-            params = Params(thresholds=THRESHOLDS, temperature=1.0)
-            decisions = TASK.decided(probabilities(logits), known_to_task, params)
+            decisions = task.device.decide(outputs, known_to_task, params)
             for row, d in zip(listing[-len(labels) :], decisions, strict=True):
-                scores = [f"{d.score:.6f}", f"{d.defect_score:.6f}"]
-                rows.append([row[0], split, row[1], d.label, *scores, d.verdict])
+                row = [row[0], split, row[1], d.label, f"{d.score:.6f}", d.verdict, f"{d.defect_score:.6f}"]
+                rows.append(row)
     _write_csv(folder.split_csv, ("path", "label", "split", "group", "certainty", "sha256"), listing)
-    _write_csv(folder.predictions, ("path", "split", "label", "predicted", "score", "defect_score", "verdict"), rows)
+    _write_csv(folder.predictions, ("path", "split", "label", "predicted", "score", "verdict", "defect_score"), rows)
     folder.append_metrics({"phase": "baseline", "val_log_loss": 0.5, "val_accuracy": 0.8})
     for epoch in range(3):
         folder.append_metrics(
@@ -123,14 +123,12 @@ def _fields(classes: Sequence[str], defects: Sequence[str], metrics: dict[str, A
         "backbone": "tf_efficientnet_lite0",
         "image_px": 24,
         "kept": "finetuned",
-        "classes": tuple(classes),
-        "defect_classes": tuple(defects),
+        "task": "inspection",
+        "labels": Labels(classes=tuple(classes), defect_classes=tuple(defects)),
         "preprocess": PreprocessSpec(width_px=24, height_px=24),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
-        "thresholds": THRESHOLDS,
-        "temperature": 1.0,
-        "cost": {"escape": 5.0, "overkill": 1.0, "max_escape_rate": None},
+        "params": Params(thresholds=THRESHOLDS, temperature=1.0),
         "val": metrics["val"],
         "test": metrics["test"],
         "baseline_val": metrics["val"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgetl.deploy.contract import ClassBounds, Contract
+from edgetl.deploy.contract import Contract
 from edgetl.report.search_report import write_search_report
 from edgetl.search.choice import point_of, reason, settle
 from edgetl.search.grid import SearchConfig
@@ -21,7 +21,7 @@ FIGURES = (("lite0-224", "int8", 4.1, 0.962), ("lite0-224", "f32", 7.9, 0.968), 
 
 @pytest.fixture
 def result() -> dict[str, Any]:
-    contract = Contract(p99_ms=6, per_class={"<crack>": ClassBounds(max_escapes=1)})
+    contract = Contract(p99_ms=6, max_escapes_of={"<crack>": 1})
     points = []
     for network, precision, p99, accuracy in FIGURES:
         candidate = {
@@ -32,7 +32,9 @@ def result() -> dict[str, Any]:
         figures = {"p50": 0.9 * p99, "p99": p99}
         latency = {"decision_ms": figures, "n": 300, "measured_on": "Fast CPU", "turns_ms": [0.9 * p99] * 30}
         latency["slowest_ms"] = [p99]
-        points.append(point_of(network, candidate, latency=latency, best_accuracy=0.968))
+        points.append(
+            point_of(network, candidate, latency=latency, best_accuracy=0.968, counts=("escapes", "overkill"))
+        )
     judged = settle(points, contract, max_gap_pp=2.0, target="local")
     found = judged.points
     known = {"backbone": "tf_efficientnet_lite0", "image_px": 224, "run": "r", "screen": None, "slice": None}
@@ -41,7 +43,7 @@ def result() -> dict[str, Any]:
     networks.append({**known, "name": "b3-300", "why": "too slow before training", **slow})
     return {
         "target": "local", "chosen": next(p["id"] for p in found if p["chosen"]), "why": reason(judged),
-        "points": found, "networks": networks, "contract": to_mapping(contract),
+        "points": found, "counts": ["escapes", "overkill"], "networks": networks, "contract": to_mapping(contract),
         "search": to_mapping(SearchConfig(image_sizes=(160, 224))), "deploy": "edgetl deploy r --precision bf16",
     }  # fmt: skip
 
@@ -53,7 +55,7 @@ def test_report_says_what_was_chosen_and_why_not_the_others(result: dict[str, An
     assert "p99 7.90 ms &gt; 6.00" in html
     assert "5.50 pp below the most accurate float network &gt; 2.00" in html
     assert "too slow before training" in html
-    assert "<dt>&lt;crack&gt;</dt><dd>max_escapes 1 </dd>" in html
+    assert "<dt>max_escapes_of</dt><dd>&lt;crack&gt; 1</dd>" in html
     assert (tmp_path / "front.svg").read_bytes().startswith(b"<?xml")
     assert html.count(">●<") == sum(p["on_front"] for p in result["points"]) == 4
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from edgetl.data.defects import defect_classes
 
 from edgetl.errors import DataError
+from edgetl.tasks.inspection.labels import defect_classes
 from edgetl_runtime.errors import UsageError
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edgetl import thresholds
+from edgetl.tasks.classes import likely_crossings
+from edgetl.tasks.inspection import thresholds
 from edgetl_runtime.tasks.inspection import Thresholds, defect_scores, verdicts
 
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)
@@ -77,7 +78,7 @@ def test_likely_crossings_sees_past_the_gap_that_the_cut_was_put_into():
     before, after = (1 / (1 + np.exp(-m[gap])) for m in (margins, noisy))
     cut = float(1 / (1 + np.exp(-0.3)))
     counted = ((before >= cut) != (after >= cut)).sum()
-    likely = thresholds.likely_crossings(before, after, cuts=(cut, cut), share=0.5)
+    likely = likely_crossings(before, after, cuts=(cut, cut), share=0.5)
     assert counted < 0.2 * everywhere
     assert likely == pytest.approx(everywhere * gap.mean(), rel=0.35)
 
@@ -85,8 +86,8 @@ def test_likely_crossings_sees_past_the_gap_that_the_cut_was_put_into():
 def test_likely_crossings_follows_a_threshold_that_was_carried_over():
     margins = np.linspace(-3, 3, 101)
     before, after = (1 / (1 + np.exp(-m)) for m in (margins, margins + 0.5))
-    assert thresholds.likely_crossings(before, after, cuts=(0.5, 0.5)) == pytest.approx(8.3, abs=0.6)
-    assert thresholds.likely_crossings(before, after, cuts=(0.5, float(1 / (1 + np.exp(-0.5))))) < 1e-6
+    assert likely_crossings(before, after, cuts=(0.5, 0.5)) == pytest.approx(8.3, abs=0.6)
+    assert likely_crossings(before, after, cuts=(0.5, float(1 / (1 + np.exp(-0.5))))) < 1e-6
 
 
 def cost_of(escapes, overkill, n_defect, escape_cost, max_escape_rate):
