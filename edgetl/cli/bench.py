@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.bench import options
+from edgetl.api.measurement import measure
+from edgetl.progress import Progress
 from edgetl_runtime.cli import bench as device
 
 if TYPE_CHECKING:
@@ -23,21 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Measure here or on the device; write the report."""
-    from edgetl.progress import Progress
-
-    options.check_out("--report", args.report, force=args.force)
-    if args.host is not None:
-        from edgetl.bench.remote import bench_on
-
-        result, record = bench_on(args)
-    else:
-        with Progress().stage("measure", unit="round") as advance:
-            result, record = device.measured(args, advance)
-    if args.report is not None:
-        from edgetl.bench.report import write_report
-
-        write_report(args.report, records=[record])
-    return {**result, "report": None if args.report is None else str(args.report)}
+    return measure(args, Progress()).to_mapping()
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl import tasks
+from edgetl.api.contracts import below_task, terms_of_tasks
 from edgetl.cli.finetune import option_adder
 from edgetl_runtime.errors import UsageError
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgetl.deploy.contract import Contract
-    from edgetl.tasks.base import Option
 
 EXAMPLE = (
     "TOML file with a [contract] table; keys are the options' names, p99_ms = 8 or max_escapes_of = { crack = 0 }; "
@@ -32,7 +30,7 @@ def add_contract_options(parser: argparse.ArgumentParser) -> None:
     option = option_adder(group)
     option("--max-drop-pp", type=float, help="accuracy loss against float, percentage points; default 0.5")
     option("--max-flips-pct", type=float, help="share of changed decisions, per cent; default 2")
-    for one in _of_tasks():
+    for one in terms_of_tasks():
         option(one.name, **dict(one.keywords))
     option("--p50-ms", type=float, help="median from encoded image to decision; default unlimited")
     option("--p99-ms", type=float, help="99th percentile of the same; default unlimited")
@@ -55,48 +53,16 @@ def read_contract(args: argparse.Namespace, *, config: Path | None) -> Contract:
     from edgetl.deploy.contract import Contract
 
     options = dict(vars(args))
-    for one in _of_tasks():
+    for one in terms_of_tasks():
         if one.field in options and dict(one.keywords).get("nargs"):
             options[one.field] = _pairs(one.name, options[one.field])
-    flat = _below_task(options)
+    flat = below_task(options)
     given = {name: value for name, value in flat.items() if name in Contract.__dataclass_fields__}
-    source: dict[str, Any] = {"section": "contract", "file": args.contract or config, "reshape": _below_task}
+    source: dict[str, Any] = {"section": "contract", "file": args.contract or config, "reshape": below_task}
     in_file = resolve(Contract, options={}, must_be_there=args.contract is not None, **source)
     if "of_task" in given:
         given["of_task"] = _merged(in_file.of_task, given["of_task"])
     return resolve(Contract, options=given, **source)
-
-
-def contract_words(contract: Contract) -> list[str]:
-    """Return the options that say what a contract says; none of what stands by default."""
-    from edgetl.deploy.contract import Contract as Default
-
-    found: list[str] = []
-    usual = Default()
-    for field in dataclasses.fields(contract):
-        value = getattr(contract, field.name)
-        if field.name != "of_task" and value != getattr(usual, field.name):
-            found += _words(field.name, f"{value:g}" if isinstance(value, float) else str(value))
-    for name, value in contract.of_task.items():
-        pairs = [f"{key}={n}" for key, n in value.items()] if isinstance(value, Mapping) else [str(value)]
-        found += _words(name, *pairs)
-    return found
-
-
-def _words(name: str, *values: str) -> list[str]:
-    return ["--" + name.replace("_", "-"), *values]
-
-
-def _of_tasks() -> list[Option]:
-    return [one for task in map(tasks.get, tasks.names()) for one in task.contract_options]
-
-
-def _below_task(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as a person writes them, with terms of a task below `of_task`."""
-    known = {one.field for one in _of_tasks()}
-    own = {name: value for name, value in values.items() if name in known}
-    rest = {name: value for name, value in values.items() if name not in known}
-    return rest | ({"of_task": own} if own else {})
 
 
 def _pairs(option: str, words: Sequence[str]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli.deploy import new_file
+from edgetl.api.deployment import new_file
 from edgetl.files import reading, write_whole
 
 if TYPE_CHECKING:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl import tasks
-from edgetl.cli.settling import settle_task
-from edgetl.config import FinetuneConfig, difference, resolve, with_aims
-from edgetl.errors import RunError
-from edgetl.files import taken
-from edgetl.run import RunFolder, read_json
+from edgetl.api.text import run_text
+from edgetl.api.training import absolute, stored_config, train
+from edgetl.cli.asking import asking
+from edgetl.config import FinetuneConfig, resolve, with_aims
+from edgetl.progress import Progress
+from edgetl.run import RunFolder
 from edgetl_runtime.errors import UsageError
-from edgetl_runtime.schema import from_mapping, to_mapping
+from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from edgetl.report.verdict import Answer
-    from edgetl.run import Run
 
 _PRESET = "--preset best for longer training, --preset quick for shorter: the preset decides it"
 # options that other tools have; a preset holds them, so that results can be compared
@@ -87,44 +83,11 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Fine-tune; the result is the interface described in the README."""
-    folder = RunFolder(args.out)
-    config = None if args.resume else given_config(args)
-    with taken(folder.path, "edgetl finetune"):
-        if config is None:
-            config = resumed_config(args, folder)
-        else:
-            folder.check_free(replace=args.force)
-        result, answer = _finetune(config, folder, args)
-    task = tasks.get(result.task)
-    usual = ("verdict_accuracy", "accuracy", "balanced_accuracy", "macro_f1", "verdicts", "confusion", "n")
-    keys = (*usual, *(count.key for count in task.counts))
-    metrics = {"val": result.val, "test": result.test, "baseline_test": result.baseline_test}
-    return {
-        "schema": "edgetl.finetune/1",
-        "answer": to_mapping(answer),
-        "statements": list(task.statements(result.test)),
-        "run": str(args.out),
-        "backbone": result.backbone,
-        "kept": result.kept,
-        "task": result.task,
-        "labels": to_mapping(result.labels),
-        **{name: {key: values[key] for key in keys} for name, values in metrics.items()},
-        "seconds": result.seconds,
-        "report": str(folder.report),
-    }
-
-
-def _finetune(config: FinetuneConfig, folder: RunFolder, args: argparse.Namespace) -> tuple[Run, Answer]:
-    from edgetl.progress import Progress
-
     progress = Progress()
-    config = settle_task(config, progress, args)  # before anything slow is imported
-    from edgetl.finetune.pipeline import finetune
-    from edgetl.report.run_report import write_run_report
-
-    run = finetune(config, folder, progress, resume=args.resume)
-    shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    return run, write_run_report(folder, run)
+    base = to_mapping(stored_config(RunFolder(args.out))) if args.resume else None
+    config = given_config(args, base=base)
+    done = train(config, args.out, resume=args.resume, force=args.force, progress=progress, ask=asking(args, progress))
+    return done.to_mapping()
 
 
 def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = None) -> FinetuneConfig:
@@ -150,55 +113,9 @@ def given_config(args: argparse.Namespace, *, base: Mapping[str, Any] | None = N
     if not config.data:
         fix = "edgetl finetune DATA --out RUN, or data = … below [finetune] in --config"
         raise UsageError("DATA", "a folder or a CSV file", "nothing", fix=fix)
-    return _absolute(config)
-
-
-def _absolute(config: FinetuneConfig) -> FinetuneConfig:
-    """Return the configuration with whole paths: a run is resumed and read from any folder."""
-    whole = {"data": str(Path(config.data).absolute())}
-    for name, words in (("weights", ("auto", "none")), ("split_from", (None, "none"))):
-        value = getattr(config, name)
-        if value not in words:
-            whole[name] = str(Path(value).absolute())
-    return dataclasses.replace(config, **whole)  # type: ignore[arg-type]
-
-
-def resumed_config(args: argparse.Namespace, folder: RunFolder) -> FinetuneConfig:
-    """Return the configuration an interrupted run was started with; options given again must not differ from it.
-
-    Raises:
-        UsageError: There is no run to be resumed, or an option differs.
-    """
-    if not folder.config_json.is_file():
-        fix = f"drop --resume, or check {folder.path}"
-        raise UsageError("--resume", "used on a run that was started", f"no run in {folder.path}", fix=fix)
-    if folder.run_json.is_file():
-        raise UsageError("--resume", "used on an unfinished run", "a finished one", fix="--force to start again")
-    stored = read_json(folder.config_json)
-    old = from_mapping(FinetuneConfig, stored, where=str(folder.config_json), error=RunError)
-    new = given_config(args, base=to_mapping(old))
-    for name, (before, after) in difference(old, new).items():
-        must = f"{before!r} as when the run was started"
-        raise UsageError(f"{name} on --resume", must, repr(after), fix="the same options as before")
-    return old
+    return absolute(config)
 
 
 def show(result: Mapping[str, Any]) -> str:
     """Return the answer and a short table."""
-    lines = [*answer_lines(result["answer"]), *result["statements"], ""]
-    counts = tasks.get(result["task"]).counts
-    titles = "".join(f"{count.key:>10}" for count in counts)
-    lines += [f"{'':10}{'verdicts':>10}{'classes':>10}{titles}{'n':>7}"]
-    for name, title in (("baseline_test", "baseline"), ("test", "kept"), ("val", "kept, val")):
-        m = result[name]
-        counted = "".join(f"{m[count.key]:>10}" for count in counts)
-        lines.append(f"{title:10}{m['verdict_accuracy']:>10.4f}{m['accuracy']:>10.4f}{counted}{m['n']:>7}")
-    total = result["seconds"]["total"]
-    lines += ["", f"kept: {result['kept']} model of {result['backbone']}, {total:.0f} s; report: {result['report']}"]
-    return "\n".join(lines)
-
-
-def answer_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Return the report's answer, and what stands against shipping."""
-    points = [f"  {point['level']}: {point['text']}" for point in answer["points"] if point["level"] != "note"]
-    return [f"May I ship this? {answer['words']}", *points]
+    return run_text(result)

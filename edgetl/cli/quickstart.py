@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl.cli import deploy, finetune
+import edgetl
 from edgetl.files import contents, taken
 from edgetl_runtime.errors import EdgetlError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import argparse
+    from collections.abc import Mapping
 
 IMAGES = 900
 LEAST_IMAGES = 60
@@ -48,43 +48,32 @@ def _go(out: Path, args: argparse.Namespace) -> dict[str, Any]:
 
     started = time.monotonic()
     data = write_elpv_csv(out, seed=0, limit=args.images or None)
-    options = ["--preset", args.preset, "--data-licence", LICENCE, "--force"]
-    options += ["--image-size", str(args.image_size)] if args.image_size else []
-    tuned = _command(finetune, [str(data), "--out", str(out / "run"), *options])
-    deployed = [_deploy(out, target) for target in TARGETS]
-    bundle = Path(deployed[0]["bundle"])
-    predicted = _predict(bundle, data)
+    tuned = edgetl.finetune(
+        data, out=out / "run", preset=args.preset, image_size=args.image_size, data_licence=LICENCE, force=True
+    )
+    deployed = [_deploy(tuned, out, target) for target in TARGETS]
     return {
         "schema": "edgetl.quickstart/1",
-        "finetune": tuned,
-        "deploy": deployed,
-        "predict": predicted,
-        "latency_ms": _race(out / "run", bundle),
-        "report": str(out / "run" / "report.html"),
+        "finetune": tuned.to_mapping(),
+        "deploy": [each.to_mapping() for each in deployed],
+        "predict": _predict(deployed[0].bundle, data),
+        "latency_ms": _race(tuned.path, deployed[0].bundle),
+        "report": str(tuned.report),
         "seconds": time.monotonic() - started,
     }
 
 
-def _command(module: Any, arguments: Sequence[str]) -> Mapping[str, Any]:  # noqa: ANN401  (a command's module)
-    parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
-    result: Mapping[str, Any] = module.run(parser.parse_args(arguments))
-    return result
-
-
-def _deploy(out: Path, target: str) -> Mapping[str, Any]:
+def _deploy(run: edgetl.TrainedRun, out: Path, target: str) -> edgetl.Deployed:
     """Deploy with the first rung of INT8 alone, for time's sake, and whatever else the machine does meanwhile."""
-    options = [
-        "--allow-disturbed",
-        "--target",
-        target,
-        "--out",
-        str(out / f"{target}.edgetl"),
-        "--line",
-        "quickstart",
-        "--force",
-    ]
-    return _command(deploy, [str(out / "run"), *options, "--rungs", "1"])
+    return edgetl.deploy(
+        run,
+        target=target,
+        out=out / f"{target}.edgetl",
+        line="quickstart",
+        rungs=1,
+        allow_disturbed=True,
+        force=True,
+    )
 
 
 def _predict(bundle: Path, data: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 STDLIB = frozenset(sys.stdlib_module_names)
 DEVICE, HOST = "edgetl_runtime", "edgetl"
 HEAVY = frozenset({"torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "tensorrt"})
-FREE_AT_START = ("cli", "config", "profiles", "errors", "progress", "versions", "files", "__init__", "__main__")
+FREE_AT_START = ("api", "cli", "config", "profiles", "errors", "progress", "versions", "files", "__init__", "__main__")
 LIGHT = (*FREE_AT_START, "deploy", "backbones", "run", "metrics", "thresholds", "report", "search", "transport")
 # rooms of the host, lowest first: an import goes down or stays; same floor means no import between them. A module may
 # stand apart from its room: exporting a run needs the run, while training needs the graph that is exported
@@ -34,6 +34,7 @@ FLOORS = (
     {"edgetl.export.run_export"},
     {"deploy", "report"},
     {"search", "bench"},
+    {"api"},
     {"cli"},
     {"__main__"},
 )

@@ -23,6 +23,15 @@ NEEDS_TEST_LINES = 60
 # longer modules without a test file of their own: what tests them instead. A reason that is no longer needed fails.
 TESTED_ELSEWHERE = {
     "edgetl_runtime/bench/fixtures.py": "edgetl_runtime/test_pytest_plugin.py runs them in a pytest of its own",
+    "edgetl/api/contracts.py": "edgetl/cli/test_contract_options.py and edgetl/test_init.py read contracts through it",
+    "edgetl/api/deployment.py": "edgetl/test_init.py and edgetl/cli/test_deploy.py deploy through it",
+    "edgetl/api/measurement.py": "edgetl/test_init.py and edgetl/bench/ measure through it",
+    "edgetl/api/results.py": "edgetl/test_init.py shows and requires each of them",
+    "edgetl/api/search.py": "edgetl/test_init.py searches through it",
+    "edgetl/api/training.py": "edgetl/test_init.py and edgetl/cli/test_finetune.py train through it",
+    "edgetl/api/delivery.py": "edgetl/cli/test_deliver.py and edgetl/deploy/test_delivery.py deliver through it",
+    "edgetl/api/grid_search.py": "edgetl/cli/test_search.py and edgetl/search/ search through it",
+    "edgetl/api/text.py": "edgetl/cli/ reads what each command prints",
     "edgetl/backbones/layouts.py": "contracts/test_backbones.py composes the segments of every backbone",
     "edgetl/backbones/parts.py": "the same contract compares them with the network itself",
     "edgetl/data/check.py": "edgetl/data/test_load.py plants each fault and reads the sentence",
@@ -104,7 +113,7 @@ def careless_code(root: Path) -> Iterator[str]:
         name = path.relative_to(root).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             where = f"{name}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno > MAX_FUNCTION_LINES:
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > MAX_FUNCTION_LINES:
                 yield f"{where} {node.name} has more than {MAX_FUNCTION_LINES} lines"
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
                 yield f"{where} prints"
@@ -114,6 +123,12 @@ def careless_code(root: Path) -> Iterator[str]:
                 and path.relative_to(root).as_posix() not in SWALLOWS
             ):
                 yield f"{where} swallows every exception"
+
+
+def code_lines(function: ast.FunctionDef) -> int:
+    """Return the lines of a function without its docstring: to document every option makes nothing hard to read."""
+    said = function.body[0] if ast.get_docstring(function) is not None else None
+    return (function.end_lineno or 0) - function.lineno - (0 if said is None else said.end_lineno - said.lineno + 1)
 
 
 def careless_children(root: Path) -> Iterator[str]:
@@ -153,6 +168,12 @@ def test_the_tree_keeps_the_rule(rule):
         ("length", "tests/edgetl/test_long.py", "x = 1\n" * 501, "more than 500"),
         ("names", "edgetl/utils.py", "", "edgetl/utils.py says nothing"),
         ("care", "edgetl/new.py", "def f():\n" + "    x = 1\n" * 61, "new.py:1 f has more than 60 lines"),
+        (
+            "care",
+            "edgetl/new.py",
+            'def f():\n    """Do."""\n' + "    x = 1\n" * 61,
+            "new.py:1 f has more than 60 lines",
+        ),
         ("care", "edgetl/new.py", "print('x')", "new.py:1 prints"),
         ("care", "edgetl/new.py", "try:\n    f()\nexcept Exception:\n    x = 1", "new.py:3 swallows"),
         ("care", "edgetl/new.py", "try:\n    f()\nexcept (ValueError, Exception):\n    raise E", "swallows"),

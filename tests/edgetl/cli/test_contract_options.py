@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.cli.contract_options import PER_CLASS, add_contract_options, contract_words, read_contract
+from edgetl.api.contracts import PER_CLASS, contract_words
+from edgetl.cli.contract_options import add_contract_options, read_contract
 from edgetl.deploy.contract import ClassBounds, Contract
 from edgetl_runtime.errors import UsageError
 

@@ -7,8 +7,9 @@ import io
 import sys
 
 import pytest
+from edgetl.api.defects import settle_defects
+from edgetl.cli.defects import asking
 
-from edgetl.cli.defects import settle_defects
 from edgetl.config import FinetuneConfig
 from edgetl.progress import Progress
 from edgetl_runtime.errors import UsageError
@@ -40,7 +41,8 @@ def settle(parts, monkeypatch):
             patch.setattr(sys, "stdin", Stream(answer, terminal=terminal))
             patch.setattr(sys, "stderr", said)
             config = FinetuneConfig(data=str(parts), defect=defect)
-            found = settle_defects(config, Progress(), argparse.Namespace(**arguments))
+            progress = Progress()
+            found = settle_defects(config, progress, asking(argparse.Namespace(**arguments), progress))
         return found, said.getvalue().splitlines()
 
     return run

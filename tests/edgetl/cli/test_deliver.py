@@ -9,8 +9,9 @@ import platform
 import pytest
 
 from edgetl import __version__
+from edgetl.api.delivery import package_arch
+from edgetl.api.text import delivery_lines
 from edgetl.cli import COMMANDS
-from edgetl.cli.deliver import delivery_lines, package_arch
 from edgetl.deploy import offline
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.cli import driver

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from edgetl.api.text import candidate_rows
 from edgetl.cli import deploy
 from edgetl.files import file_taken, reading, taken
 from edgetl.run import RunFolder
@@ -44,7 +45,9 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
 
 def test_table_says_which_term_is_kept_by_less_than_chance_may_take_away(deployed):
     kept = next(c for c in deployed.result["candidates"] if c["accepted"]) | {"close": "flips 2.41 % > 2.00"}
-    assert deploy.table([kept], chosen=kept["id"])[1].endswith("chosen, narrowly: flips 2.41 % > 2.00 is within chance")
+    assert candidate_rows([kept], chosen=kept["id"])[1].endswith(
+        "chosen, narrowly: flips 2.41 % > 2.00 is within chance"
+    )
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
@@ -52,7 +55,7 @@ def test_rows_fit_the_terminal_and_an_unproven_bound_stays_on_a_line_of_its_own(
     kept = next(c for c in deployed.result["candidates"] if c["accepted"])
     kept = kept | {"unproven": "p99 of 8 ms, not measured on the hardware of that target, nor on another of its family"}
     bad = kept | {"accepted": False, "id": "openvino-int8-t1", "why": "; ".join(["accuracy drop 1.00 pp > 0.50"] * 6)}
-    rows = deploy.table([kept, bad], chosen=kept["id"], width=width)
+    rows = candidate_rows([kept, bad], chosen=kept["id"], width=width)
     assert max(map(len, rows)) <= width
     (unproven,) = [row for row in rows if "UNPROVEN: p99 of 8 ms" in row]
     assert unproven.startswith("    UNPROVEN") or len(unproven) > 100

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +10,12 @@ from edgetl.errors import DataError
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
-
+    from edgetl.api.training import Ask
     from edgetl.config import FinetuneConfig
     from edgetl.progress import Progress
 
 
-def settle_task(config: FinetuneConfig, progress: Progress, args: argparse.Namespace) -> FinetuneConfig:
+def settle_task(config: FinetuneConfig, progress: Progress, ask: Ask | None = None) -> FinetuneConfig:
     """Settle the task and what its classes mean, and say so, before an image is opened.
 
     Where the names of the classes do not tell, a person at a terminal is asked; the answer becomes part of the
@@ -27,7 +24,7 @@ def settle_task(config: FinetuneConfig, progress: Progress, args: argparse.Names
     Args:
         config: Its data is listed.
         progress: Shows the line.
-        args: Where they ask for JSON, or do not know of it, a program waits for the result: nobody is asked.
+        ask: Asks a person, see above; None: nobody is there to be asked.
 
     Returns:
         The configuration with its task.
@@ -44,11 +41,10 @@ def settle_task(config: FinetuneConfig, progress: Progress, args: argparse.Names
     try:
         labels = task.labels_for(classes, task.aims(config.aims))
     except (DataError, UsageError) as error:
-        somebody = not getattr(args, "json", True) and sys.stdin.isatty() and sys.stderr.isatty()
-        if config.aims or not somebody or not task.question:
+        if config.aims or ask is None or not task.question:
             raise
         progress.note(str(error))
-        answer = _asked(task.question.format(", ".join(classes)), progress)
+        answer = ask(task.question.format(", ".join(classes)))
         if not answer:
             raise
         config = dataclasses.replace(config, aims={task.answer: answer})
@@ -56,9 +52,3 @@ def settle_task(config: FinetuneConfig, progress: Progress, args: argparse.Names
     otherwise = "" if config.task or config.aims else task.instead()
     progress.note(task.in_words(labels) + (f"; {otherwise}" if otherwise else ""))
     return dataclasses.replace(config, task=task.name)
-
-
-def _asked(question: str, progress: Progress) -> Sequence[str]:
-    """Ask for classes; nothing where nothing was answered."""
-    progress.note(question)
-    return tuple(word.strip() for word in sys.stdin.readline().split(",") if word.strip())
