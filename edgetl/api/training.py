@@ -179,7 +179,7 @@ def train(
     folder, config = RunFolder(out), absolute(config)
     with taken(folder.path, WHO):
         if resume:
-            config = _unchanged(config, stored_config(folder))
+            config = _unchanged(config, _stored(folder))
         else:
             folder.check_free(replace=force)
         config = settle_task(config, progress, ask)  # before anything slow is imported
@@ -196,7 +196,13 @@ def stored_config(folder: RunFolder) -> FinetuneConfig:
 
     Raises:
         UsageError: There is no run to be resumed.
+        InUseError: Another process works in it.
     """
+    with taken(folder.path, WHO):
+        return _stored(folder)
+
+
+def _stored(folder: RunFolder) -> FinetuneConfig:
     if not folder.config_json.is_file():
         fix = f"drop --resume, or check {folder.path}"
         raise UsageError("--resume", "used on a run that was started", f"no run in {folder.path}", fix=fix)
