@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 AnyPath = str | os.PathLike[str]
 _AT_WORK = threading.Lock()
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?: (?=[\d.])([\d.]+))?")
+_WHERE = re.compile(r"the options(?: of --task \w+)?: ")
 FLAGS = frozenset({
     "allow-disturbed", "allow-unproven", "allow-unsigned", "embed-engine", "force", "resume", "retrain", "search",
     "skip-bad", "stage-only",
@@ -60,7 +61,7 @@ def as_keyword(words: str) -> str:
     """
     if re.search(r"\bedgetl(-runtime)? [a-z]", words):
         return words
-    return _OPTION.sub(_keyword, words).replace("the options: ", "")
+    return _OPTION.sub(_keyword, _WHERE.sub("", words))
 
 
 def _keyword(found: re.Match[str]) -> str:

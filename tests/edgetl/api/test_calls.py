@@ -23,6 +23,7 @@ from edgetl_runtime.errors import EdgetlError
         ("a--b", "a--b"),
         ("edgetl finetune DATA --out RUN", "edgetl finetune DATA --out RUN"),
         ("the options: seed", "seed"),
+        ("the options of --task sorting: --error-cost", "error_cost"),
     ],
 )
 def test_words_of_a_command_line_become_keywords(words, found):
@@ -43,6 +44,6 @@ def test_after_an_error_the_next_call_is_free():
 
 
 def test_paths_and_single_words_are_taken_as_python_users_write_them():
-    given = {"data": pathlib.Path("parts"), "defect": "hole", "no_augment": "noise", "other": 1, "roi_px": None}
+    given = {"data": pathlib.Path("parts"), "no_augment": "noise", "other": 1, "roi_px": None}
     found = options_of(FinetuneConfig, given)
-    assert found == {"data": "parts", "defect": ("hole",), "no_augment": ("noise",), "roi_px": None}
+    assert found == {"data": "parts", "no_augment": ("noise",), "roi_px": None}
