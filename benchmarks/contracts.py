@@ -31,14 +31,13 @@ from edgetl import profiles
 from edgetl.data import images as image_room
 from edgetl.deploy import candidates as room
 from edgetl.deploy import measuring, pipeline
-from edgetl.deploy.contract import ClassBounds, Contract
+from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError
 from edgetl.deploy.request import DeployConfig
 from edgetl.metrics import binomial_upper
 from edgetl.progress import Progress
 from edgetl.run import RunFolder
 from edgetl_runtime.backends.base import LoadOptions
 from edgetl_runtime.decode import decode
-from edgetl_runtime.errors import ContractError
 from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.schema import to_mapping
 from edgetl_runtime.tasks.inspection import TASK
@@ -200,8 +199,8 @@ class Bench:
         started = time.monotonic()
         try:
             done = deploying.deploy(out, replace=True)
-        except ContractError as error:
-            where = "refused on test" if error.must.endswith("on test") else "refused"
+        except UnmetContractError as error:
+            where = "refused on test" if error.confirmed else "refused"
             return said | {"outcome": where, "why": error.got[:600], "wrote": out.exists()}
         said |= {"outcome": "shipped", "chosen": done.chosen, "seconds": round(time.monotonic() - started, 1)}
         said |= {split: self.judged(out, contract, split) for split in ("val", "test")}

@@ -7,14 +7,12 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import errors
 from edgetl_runtime.bench.record import read_record
 from edgetl_runtime.bench.text import record_markdown
 from edgetl_runtime.errors import EdgetlError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from edgetl.transport import Remote, Settings
     from edgetl_runtime.bench.record import Record
@@ -69,7 +67,7 @@ def _measure(args: argparse.Namespace, remote: Remote, folder: str) -> tuple[dic
     done = remote.run(words, limit_s=ROUND_S * (2 + 1.5 * args.rounds), check=False)
     result = _answer(done.stdout, done.stderr, done.code, args.runtime)
     if "error" in result:
-        raise _said(result["error"])
+        raise EdgetlError.from_mapping(result["error"], where="on the device", exit_code=done.code)
     with tempfile.TemporaryDirectory(prefix="edgetl-bench-") as local:
         record_file = Path(local) / "record.bench.json.gz"
         fetch(remote, there, record_file)
@@ -96,12 +94,3 @@ def _answer(stdout: str, stderr: str, code: int, runtime: str) -> dict[str, Any]
         fix = "install edgetl-runtime there, and name it with --runtime if it is not on the login's PATH"
         raise EdgetlError(f"{runtime} on the device", "able to bench", f"{words:.200}", fix=fix) from None
     return answer
-
-
-def _said(error: Mapping[str, str]) -> EdgetlError:
-    """Return the device's error as ours, of its class."""
-    cls = getattr(errors, error["type"], EdgetlError)
-    what, _, rest = error["message"].partition(" must be ")
-    must, _, got = rest.rpartition("; got ")
-    rebuilt: EdgetlError = cls(f"on the device: {what}", must, got.removesuffix("."), fix=error["try"])
-    return rebuilt

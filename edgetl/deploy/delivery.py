@@ -7,20 +7,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgetl.errors import RemoteError
 from edgetl.transport import connect, send
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import (
-    BundleError,
-    BusyError,
-    ContractError,
-    EdgetlError,
-    GoldenError,
-    InstallError,
-    SignatureError,
-    UnfitError,
-    UsageError,
-)
+from edgetl_runtime.errors import EdgetlError, InstallError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,19 +20,6 @@ if TYPE_CHECKING:
 COMMAND_S = 60.0
 INSTALL_S = 4200.0  # an engine may take an hour, the self-test five minutes
 POLL_S = 1.0
-_CLASSES: dict[str, type[EdgetlError]] = {
-    cls.__name__: cls
-    for cls in (
-        BundleError,
-        BusyError,
-        ContractError,
-        GoldenError,
-        InstallError,
-        SignatureError,
-        UnfitError,
-        UsageError,
-    )
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +169,7 @@ class _Station:
         except (ValueError, IndexError):
             raise self.remote.failed(command, done) from None
         if "error" in found:
-            raise _told(found["error"])
+            raise EdgetlError.from_mapping(found["error"], where="on the device", exit_code=done.code)
         if done.code != 0 and not may_fail and words[0] != "status":
             raise self.remote.failed(command, done)
         return found
@@ -205,11 +181,3 @@ def _on_trial(status: dict[str, Any], manifest_sha256: str) -> dict[str, Any] | 
     if trial is None or trial["generation"]["manifest_sha256"] != manifest_sha256:
         return None
     return {"deployment": trial["deployment"], "generation": trial["generation"], "proof": status["proof"]}
-
-
-def _told(error: dict[str, str]) -> EdgetlError:
-    """Return an error of the device as one of ours, with its own words."""
-    what, _, rest = error["message"].partition(" must be ")
-    must, _, got = rest.rpartition("; got ")
-    cls = _CLASSES.get(error["type"], RemoteError)
-    return cls(f"on the device: {what}", must or "as it should", got.rstrip(".") or "another", fix=error["try"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import BackendError, BackendMissingError
+from edgetl_runtime.errors import BackendError, BackendMissingError, GraphError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,10 +121,8 @@ def check(model: bytes, *, wanted: tuple[str, ...] = DEFAULT, folder: Path | Non
     targets, stands_in = _targets(wanted)
     try:
         built = compile_ahead(model, wanted=portable(wanted), folder=folder)
-    except BackendError as error:
-        if error.what.startswith(("the build", "the folder", "the compiler", "TensorRT")):  # not the graph's fault
-            raise
-        reason = f"{error.what} must be {error.must}; got {error.got}"
+    except GraphError as error:
+        reason = error.sentence.rstrip(".")
         return Checked(accepted=False, reason=reason, findings=findings, compiled_for=targets, stands_in=stands_in)
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     not_for = _not_for_turing(model, folder) if len(targets) > 1 and ALONE in targets else ()
@@ -157,9 +155,7 @@ def _not_for_turing(model: bytes, folder: Path | None) -> tuple[str, ...]:
     """Return the compiler's reason if it takes the graph for all cards of a target but Turing."""
     try:
         compile_ahead(model, wanted=(ALONE,), folder=folder)
-    except BackendError as error:
-        if not error.what.startswith(("node", "the graph")):
-            raise
+    except GraphError as error:
         return (f"Turing ({ALONE}), take --precision f16 there: {error.got}",)
     return ()
 
@@ -174,7 +170,8 @@ def compile_ahead(model: bytes, *, wanted: tuple[str, ...], folder: Path | None 
 
     Raises:
         BackendMissingError: The compiler is not installed.
-        BackendError: The graph is refused, or the build did not end.
+        GraphError: The graph is refused.
+        BackendError: The build did not end.
     """
     from edgetl_runtime.nvidia import process
     from edgetl_runtime.nvidia.request import BuildOptions, Limits

@@ -10,17 +10,24 @@
     │   └── BusyError              exit 1   another installation is at work
     ├── ShapeError (ValueError)    exit 1   a tensor has the wrong shape or dtype
     ├── BackendError (RuntimeError) exit 1  a backend failed
-    │   └── BackendMissingError (ImportError)   its package is not installed or cannot run here
+    │   ├── BackendMissingError (ImportError)   its package is not installed or cannot run here
+    │   └── GraphError             exit 1   a compiler refuses the graph; another precision may pass
     ├── GoldenError (RuntimeError) exit 1   this machine does not reproduce the golden vectors
     ├── ContractError              exit 3   the contract was not met; nothing was shipped
     └── UnfitError                 exit 4   inconclusive, or the environment is unfit to judge
 
-Every message is one sentence, "`what` must be `condition`; got `value`.", followed by what to try.
+Every message is one sentence, followed by what to try. Programs read the fields, never the sentence.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_FIELD_CHARACTERS = 2000  # of an error that another program told
+EXIT_CODES = range(1, 256)
 
 
 def printable(words: str) -> str:
@@ -36,23 +43,75 @@ class EdgetlError(Exception):
         must: What it must be; completes "must be …".
         got: What it is instead.
         fix: A command or an edit that mends it; printed after "Try:".
+        sentence: Says it where "`what` must be `must`; got `got`." is no English; ends with a full stop.
 
     Example:
         >>> str(EdgetlError("--seed", "an integer", "'abc'", fix="--seed 7"))
         "--seed must be an integer; got 'abc'.\nTry: --seed 7"
+        >>> EdgetlError("the disk", "with room", "none left", fix="df -h", sentence="The disk is full.").sentence
+        'The disk is full.'
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, must: str, got: str, *, fix: str) -> None:
+    def __init__(self, what: str, must: str, got: str, *, fix: str, sentence: str | None = None) -> None:
         self.what, self.must, self.got = (printable(word) for word in (what, must, got))
-        self.sentence = f"{self.what} must be {self.must}; got {self.got}."
+        self.sentence = printable(sentence or f"{self.what} must be {self.must}; got {self.got}.")
         self.fix = printable(fix)
         super().__init__(f"{self.sentence}\nTry: {self.fix}")
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the error as the `error` object of `--json`."""
-        return {"type": type(self).__name__, "message": self.sentence, "try": self.fix}
+        """Return the error as the `error` object of `--json`.
+
+        Example:
+            >>> sorted(EdgetlError("--seed", "an integer", "'abc'", fix="--seed 7").to_mapping())
+            ['got', 'message', 'must', 'try', 'type', 'what']
+        """
+        fields = {"what": self.what, "must": self.must, "got": self.got, "try": self.fix}
+        return {"type": type(self).__name__, **fields, "message": self.sentence}
+
+    @classmethod
+    def from_mapping(cls, mapping: object, *, where: str = "", exit_code: int | None = None) -> EdgetlError:
+        """Rebuild an error that another process or machine told with `to_mapping`.
+
+        Args:
+            mapping: What came; a type that is unknown here, or fields that are missing or are no text, do no harm.
+            where: Said before the sentence, such as "on the device"; the fields stay as they came.
+            exit_code: Of that process; kept where its type is unknown here.
+
+        Returns:
+            An error of the type below `cls` that was named, else one of `cls` itself.
+
+        Example:
+            >>> told = UsageError("--seed", "an integer", "'abc'", fix="--seed 7").to_mapping()
+            >>> EdgetlError.from_mapping(told, where="on the device").sentence
+            "on the device: --seed must be an integer; got 'abc'."
+            >>> EdgetlError.from_mapping({"type": "LaterError", "message": "No."}, exit_code=3).exit_code
+            3
+        """
+        told = mapping if isinstance(mapping, dict) else {}
+        kind = next((known for known in _family(cls) if known.__name__ == told.get("type")), None)
+        message = _text(told, "message") or "an error without a word"
+        what, must = _text(told, "what") or "the command", _text(told, "must") or "done"
+        got = _text(told, "got") or message
+        fix = _text(told, "try") or "the same command there, with --debug"
+        error = (kind or cls)(what, must, got, fix=fix, sentence=f"{where}: {message}" if where else message)
+        if kind is None and exit_code is not None and exit_code in EXIT_CODES:
+            error.exit_code = exit_code
+        return error
+
+
+def _family(cls: type[EdgetlError]) -> Iterator[type[EdgetlError]]:
+    """Yield an error and all below it that need no more than the fields."""
+    if cls.__init__ is EdgetlError.__init__:
+        yield cls
+    for child in cls.__subclasses__():
+        yield from _family(child)
+
+
+def _text(told: Mapping[str, Any], name: str) -> str:
+    value = told.get(name)
+    return value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else ""
 
 
 class UsageError(EdgetlError, ValueError):
@@ -95,6 +154,10 @@ class BackendError(EdgetlError, RuntimeError):
 
 class BackendMissingError(BackendError, ImportError):
     """A backend's package is not installed or cannot run on this machine."""
+
+
+class GraphError(BackendError):
+    """A compiler refuses the graph: nothing is wrong with this machine, and another graph may pass."""
 
 
 class GoldenError(EdgetlError, RuntimeError):

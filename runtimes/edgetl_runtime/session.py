@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl_runtime import backends, onnx_walk, preprocess, tasks
-from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.backends.base import LoadOptions, Uninstalled
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.decode import decode
 from edgetl_runtime.errors import BackendMissingError, BundleError, UsageError
@@ -303,7 +303,7 @@ def pick(
         _log.warning("variant %s cannot run here (%s); running %s instead", first.id, reason, able.id)
         return able
     engine = backends.get(first.backend) if first.backend in backends.names() else None
-    if engine is not None and (able is None or reason == engine.uninstalled()):
+    if engine is not None and (able is None or isinstance(reason, Uninstalled)):
         fix = engine.info.install
     else:
         fix = f"--variant {able.id}" if able is not None else "pip install -U edgetl-runtime"

@@ -19,7 +19,7 @@ import edgetl_runtime
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.signing import new_key
 from edgetl_runtime import backends, onnx_walk, preprocess, probe, session
-from edgetl_runtime.backends.base import Artifact
+from edgetl_runtime.backends.base import Artifact, Uninstalled
 from edgetl_runtime.errors import BackendMissingError, BundleError, ImageError, ShapeError, UsageError
 from edgetl_runtime.manifest import Requires
 from edgetl_runtime.signature import TrustedKey
@@ -145,7 +145,7 @@ def test_pick_takes_variant_and_backend(path: Path) -> None:
 def test_open_names_the_install_command_where_the_backend_is_missing(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    absent = "the package onnxruntime is absent"  # words decide nothing
+    absent = Uninstalled("the package onnxruntime is absent")  # words decide nothing
     monkeypatch.setattr(type(backends.get("onnxruntime")), "uninstalled", lambda _: absent)
     with pytest.raises(BackendMissingError, match=r'pip install "edgetl-runtime\[onnxruntime\]"'):
         edgetl_runtime.open(path)

@@ -242,6 +242,12 @@ class BackendSession(abc.ABC):
         raise ShapeError("the batch", f"of shape (N, {height}, {width}, 3) uint8", got, fix=fix)
 
 
+class Uninstalled(str):
+    """A clause of `available` that says which package is missing: installing it mends that."""
+
+    __slots__ = ()
+
+
 class Backend(abc.ABC):
     """One way to execute models; see `BackendInfo` for what it is."""
 
@@ -262,10 +268,10 @@ class Backend(abc.ABC):
             return f"{self.info.name} does not run on {arch}"
         return self.uninstalled()
 
-    def uninstalled(self) -> str | None:
+    def uninstalled(self) -> Uninstalled | None:
         """Say which package is missing, in one clause of `available`; None if all are there."""
         if self.info.module and importlib.util.find_spec(self.info.module) is None:
-            return f"the package {self.info.package} is not installed"
+            return Uninstalled(f"the package {self.info.package} is not installed")
         return None
 
     def require(self, facts: Facts | None = None) -> None:

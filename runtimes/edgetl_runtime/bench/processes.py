@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import children, errors
+from edgetl_runtime import children
 from edgetl_runtime.errors import EdgetlError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Worker:
         except ValueError:
             raise self._ended() from None
         if "error" in answer:
-            raise _rebuilt(answer)
+            raise EdgetlError.from_mapping(answer["error"])
         return answer
 
     def _ended(self) -> Exception:
@@ -138,10 +138,3 @@ def _absolute(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return a job whose paths do not depend on the folder that the worker works in."""
     paths = {name: str(Path(job[name]).absolute()) for name in ("bundle", "cache_dir") if job.get(name)}
     return {**job, **paths, "images": [str(Path(path).absolute()) for path in job.get("images", ())]}
-
-
-def _rebuilt(answer: Mapping[str, Any]) -> EdgetlError:
-    cls = getattr(errors, answer["error"]["type"], EdgetlError)
-    what, must, got, fix = answer["words"]
-    error: EdgetlError = cls(what, must, got, fix=fix)
-    return error

@@ -73,7 +73,7 @@ def main() -> int:
     try:
         result = KINDS[job.kind](job)
     except EdgetlError as error:
-        result = {"error": error.to_mapping(), "words": [error.what, error.must, error.got, error.fix]}
+        result = {"error": error.to_mapping()}
         sys.stdout.write(json.dumps(result) + "\n")
         return error.exit_code
     sys.stdout.write(json.dumps(result) + "\n")

@@ -64,17 +64,29 @@ class _Parser(argparse.ArgumentParser):
     words: Sequence[str] = ()
     hints: Mapping[str, str] = types.MappingProxyType({})
 
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse, and say what to type instead of words that nothing takes."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise self._refusal(f"unrecognized arguments: {' '.join(unknown)}", fix=self._instead_of(unknown))
+        return parsed
+
     def error(self, message: str) -> NoReturn:
         """Turn argparse's words into a UsageError that says what to type instead."""
-        unknown = message.partition("unrecognized arguments: ")[2].split()
-        missing = [a for a in self._actions if a.required and a.option_strings and a.default is None]
-        if unknown:
-            fix = self._instead_of(self._surplus() or unknown)
-        elif "arguments are required" in message and len(missing) == 1 and missing[0].option_strings[0] in message:
-            fix = self._with_option(missing[0])
-        else:
-            fix = f"{self.prog} --help"
-        raise UsageError(f"the arguments of {self.prog}", "as its --help says", message, fix=fix)
+        fault = sys.exc_info()[1]
+        of_one = isinstance(fault, argparse.ArgumentError) and fault.argument_name is not None
+        missing = [a for a in self._actions if a.required and a.option_strings and not self._typed(a)]
+        fix = self._with_option(missing[0]) if len(missing) == 1 and not of_one else f"{self.prog} --help"
+        raise self._refusal(message, fix=fix)
+
+    def _refusal(self, words: str, *, fix: str) -> UsageError:
+        what, sentence = f"the arguments of {self.prog}", f"{self.prog}: {words.rstrip('.')}."
+        return UsageError(what, "as its --help says", words, fix=fix, sentence=sentence)
+
+    def _typed(self, action: argparse.Action) -> bool:
+        return any(word.partition("=")[0] in action.option_strings for word in self.words)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401  (argparse's signature)
         """Name the choices, and the nearest of them."""
@@ -282,38 +294,36 @@ def _drop_stdout() -> None:
 
 
 def _error_mapping(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, EdgetlError):
-        return error.to_mapping()
-    return {key: printable(words) for key, words in _unforeseen(error).items()}
+    told = error if isinstance(error, EdgetlError) else _unforeseen(error)
+    return told.to_mapping() | ({} if told is error else {"type": type(error).__name__})
 
 
-def _unforeseen(error: BaseException) -> dict[str, str]:
-    name = type(error).__name__
+def _unforeseen(error: BaseException) -> EdgetlError:
+    """Say in our words what somebody else raised."""
     if isinstance(error, KeyboardInterrupt):
-        return {
-            "type": name,
-            "message": "The command must run to its end; got an interrupt.",
-            "try": "run it again",
-        }
+        words = ("the command", "run to its end", "an interrupt")
+        return EdgetlError(*words, fix="run it again", sentence="The command was interrupted before its end.")
     if isinstance(error, MemoryError):
-        message, fix = "Free memory must be enough for the command; got none left.", "close other programs"
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message, fix = (
-            f"The disk must have room; got none left{_at(error)}.",
-            "free some space or write elsewhere",
-        )
-    elif isinstance(error, OSError):
-        message, fix = (
-            f"The operating system must allow it; got {error.strerror or error}{_at(error)}.",
-            "check the path",
-        )
+        words = ("free memory", "enough for the command", "none left")
+        return EdgetlError(*words, fix="close other programs; free -m", sentence="The machine ran out of memory.")
+    if isinstance(error, OSError):
+        return _system_error(error)
+    words = ("the program", "without faults", f"{error!s:.300}")
+    fix = "report it, with what the same command prints with --debug added"
+    return EdgetlError(*words, fix=fix, sentence=f"The program failed: {error!s:.300}.")
+
+
+def _system_error(error: OSError) -> EdgetlError:
+    at = str(error.filename) if error.filename else ""
+    place, reason = (shlex.quote(at) if at else "."), error.strerror or str(error)
+    if error.errno == errno.ENOSPC:
+        sentence = f"The disk is full: nothing more can be written{at and f' to {at}'}."
+        return EdgetlError("the disk", "with room", reason, fix=f"free some space; df -h {place}", sentence=sentence)
+    if error.errno == errno.EFBIG:
+        fix = "write to another file system, or lift the limit: ulimit -f unlimited"
+    elif error.errno == errno.ENOENT:
+        fix = "correct the path, or make what it names"
     else:
-        message, fix = (
-            f"The program must not fail here; got {error!s:.300}.",
-            "the same command with --debug, and report it",
-        )
-    return {"type": name, "message": message, "try": fix}
-
-
-def _at(error: OSError) -> str:
-    return f" at {error.filename}" if error.filename else ""
+        fix = f"ls -ld {place}   # who may read and write there"
+    what = at or "a file or device"
+    return EdgetlError(what, "usable", reason, fix=fix, sentence=f"The system refused to use {what}: {reason}.")

@@ -83,7 +83,7 @@ def _decide(
         except ImageError as error:
             if folder is None:
                 raise
-            failed.append({"image": str(path), "message": error.sentence, "try": error.fix})
+            failed.append({"image": str(path), **error.to_mapping()})
             continue
         decisions.append({"image": str(path), **decision.to_mapping()})
         labels.append(None if folder is None else label_of(path, folder, opened.task.classes(opened.manifest.labels)))

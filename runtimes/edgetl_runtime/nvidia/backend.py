@@ -57,9 +57,10 @@ class NvidiaBackend(base.Backend):
         """Say why this machine cannot use the backend: machine type, packages, driver, GPU."""
         return self._wrong_machine(facts) or self.uninstalled() or cuda.missing()
 
-    def uninstalled(self) -> str | None:
+    def uninstalled(self) -> base.Uninstalled | None:
         """Say which package is missing; None if all are there."""
-        return library.missing(self.flavour)
+        reason = library.missing(self.flavour)
+        return None if reason is None else base.Uninstalled(reason)
 
     def errors(self) -> base.ErrorTable:
         """Return what the driver and TensorRT's binding raise."""

@@ -19,7 +19,7 @@ from typing import Any
 from edgetl_runtime import children
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.nvidia import builder, library
-from edgetl_runtime.nvidia.request import BuildOptions, Refusal, Step
+from edgetl_runtime.nvidia.request import BuildOptions, Step
 
 _PR_SET_PDEATHSIG = 1
 _KB_PER_MB = 1024
@@ -40,8 +40,7 @@ def main(folder: Path) -> int:
     except builder.RefusedError as refused:
         tell({"refused": dataclasses.asdict(refused.refusal)})
     except EdgetlError as error:
-        words = f"{error.what} must be {error.must}; got {error.got}"
-        tell({"refused": dataclasses.asdict(Refusal(kind="missing", words=words, title="", fix=error.fix))})
+        tell({"error": error.to_mapping()})
     except OSError as error:  # most likely a full disk
         tell({"os_error": error.strerror or str(error), "errno": error.errno})
     return 0

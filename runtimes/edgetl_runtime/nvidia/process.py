@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgetl_runtime import children, probe
-from edgetl_runtime.errors import BackendError, BackendMissingError
+from edgetl_runtime.errors import BackendError, EdgetlError, GraphError
 from edgetl_runtime.nvidia.request import BuildOptions, Built, Limits, Refusal, Step
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def disk_error(error: OSError, folder: Path) -> BackendError:
 def _built(answer: dict[str, Any], work: Path) -> Built:
     if "refused" in answer:
         refuse(Refusal(**answer["refused"]))
+    if "error" in answer:
+        raise EdgetlError.from_mapping(answer["error"])
     if "os_error" in answer:
         raise OSError(answer["errno"], answer["os_error"])
     facts = answer["built"]
@@ -96,15 +98,12 @@ def refuse(refusal: Refusal) -> NoReturn:
     """Raise a refusal as one sentence.
 
     Raises:
-        BackendError: The graph was refused.
-        BackendMissingError: The compiler cannot be used.
+        GraphError: Always.
     """
-    if refusal.kind == "missing":
-        raise BackendMissingError("the compiler", "usable", refusal.words, fix=refusal.fix)
     node = f"node '{refusal.node}' ({refusal.operator})" if refusal.node else "the graph"
     verb = "accepted by the parser of" if refusal.kind == "parser" else "compiled by"
-    fix = "another precision, or export the model again"
-    raise BackendError(node, f"{verb} {refusal.title}", refusal.words, fix=refusal.fix or fix)
+    fix = "edgetl deploy RUN --precision f16, or --precision f32"
+    raise GraphError(node, f"{verb} {refusal.title}", refusal.words, fix=fix)
 
 
 def _run(command: Sequence[str], watch: _Watch, progress: Callable[[Step], None] | None) -> dict[str, Any]:

@@ -64,20 +64,18 @@ class Refusal:
     """Why there is no engine.
 
     Attributes:
-        kind: `parser`: the graph is not accepted; `builder`: it is, but no engine came of it; `missing`: no library.
+        kind: `parser`: the graph is not accepted; `builder`: it is, but no engine came of it.
         words: The vendor's own, in one line.
         title: Product and version.
         node: Name of the node, where one is to blame.
         operator: Its operator.
-        fix: What to try, where the child knows.
     """
 
-    kind: Literal["parser", "builder", "missing"]
+    kind: Literal["parser", "builder"]
     words: str
     title: str
     node: str = ""
     operator: str = ""
-    fix: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

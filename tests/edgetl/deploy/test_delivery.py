@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +19,7 @@ from edgetl.deploy.delivery import DeliveryOptions, deliver
 from edgetl.deploy.signing import new_key
 from edgetl.errors import TransportError
 from edgetl.progress import Progress
-from edgetl_runtime.errors import InstallError, SignatureError, UsageError
+from edgetl_runtime.errors import EdgetlError, InstallError, SignatureError, UsageError
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
 from edgetl_runtime.signature import TrustedKey
@@ -85,10 +87,26 @@ def send(server: Any, device: Device, path: Path, **changes: Any) -> dict[str, A
     return deliver(path, host, options(device, **changes), Progress(quiet=True), settings=server.settings())
 
 
-@pytest.mark.parametrize(("name", "code"), [("ContractError", 3), ("UnfitError", 4), ("LaterError", 1)])
-def test_an_error_of_the_device_keeps_its_exit_code(name, code):
-    message = "the bundle must be proven; got p99 of 8 ms unproven."
-    assert delivery._told({"type": name, "message": message, "try": "again"}).exit_code == code
+@pytest.mark.parametrize(
+    ("name", "code", "kind"),
+    [
+        ("ContractError", 3, "ContractError"),
+        ("UnfitError", 4, "UnfitError"),
+        ("BackendMissingError", 1, "BackendMissingError"),
+        ("LaterError", 3, "EdgetlError"),
+        ("SystemExit", 1, "EdgetlError"),
+    ],
+)
+def test_an_error_of_the_device_keeps_its_class_its_fields_and_its_exit_code(name, code, kind):
+    told = {"type": name, "what": "it must be; got it", "must": "proven", "got": "nothing.", "try": "again"}
+    answer = json.dumps({"error": told | {"message": "It is not proven."}, "exit": code})
+    done = SimpleNamespace(code=code, stdout=answer + "\n", stderr="")
+    station = delivery._Station(SimpleNamespace(run=lambda *_, **__: done), DeliveryOptions())
+    with pytest.raises(EdgetlError) as caught:
+        station.call("status", limit_s=1)
+    assert caught.value.exit_code == code
+    fields = caught.value.to_mapping()
+    assert fields == told | {"type": kind, "message": "on the device: It is not proven."}
 
 
 def test_deliver_installs_tries_commits_and_brings_the_evidence_back(server, device, bundle):

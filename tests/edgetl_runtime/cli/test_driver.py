@@ -95,9 +95,9 @@ def test_errors_are_one_sentence_an_exit_code_and_json(
     found, out, err = call("work", "--json", outcome=outcome)
     mapping = json.loads(out)
     assert (found, mapping["exit"], mapping["error"]["type"], err) == (code, code, name, "")
-    assert set(mapping["error"]) == {"type", "message", "try"}
-    assert " must " in mapping["error"]["message"]
-    assert "; got " in mapping["error"]["message"]
+    assert set(mapping["error"]) == {"type", "what", "must", "got", "try", "message"}
+    assert all(mapping["error"].values())
+    assert mapping["error"]["message"].endswith(".")
     assert "Traceback" in call("work", "--debug", outcome=outcome)[2]
 
 

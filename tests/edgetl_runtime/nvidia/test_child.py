@@ -21,13 +21,13 @@ def test_a_missing_compiler_is_an_answer_not_a_crash(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"model")
     code, lines = run(tmp_path)
     assert code == 0
-    assert lines[-1]["refused"]["kind"] == "missing"
-    assert "the package tensorrt is not installed" in lines[-1]["refused"]["words"]
-    assert "nvidia-jetpack" in lines[-1]["refused"]["fix"]
+    assert lines[-1]["error"]["type"] == "BackendMissingError"
+    assert "the package tensorrt is not installed" in lines[-1]["error"]["got"]
+    assert "nvidia-jetpack" in lines[-1]["error"]["try"]
 
 
 @pytest.mark.parametrize("flavour", ["tensorrt_rtx"])
 def test_a_model_that_is_not_there_is_the_systems_error(tmp_path, flavour):
     code, lines = run(tmp_path, flavour=flavour)
     assert code == 0
-    assert "os_error" in lines[-1] or lines[-1]["refused"]["kind"] == "missing"
+    assert "os_error" in lines[-1] or lines[-1]["error"]["type"] == "BackendMissingError"
