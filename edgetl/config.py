@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ def read_section(file: Path, section: str, *, must_be_there: bool = False) -> di
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"configuration {file}", "a readable file", error.strerror or "an error", fix="check the path"
-        ) from error
+        raise unreadable(UsageError, f"configuration {file}", error, path=file) from error
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or numbers of thousands of digits
-        raise UsageError(f"configuration {file}", "valid TOML", f"{error!s:.200}", fix="correct the file") from error
+        raise UsageError(
+            f"configuration {file}", "valid TOML", f"{error!s:.200}", fix=f"correct the line named, in {file}"
+        ) from error
     for key in content:
         if key not in SECTIONS:
             got = "an unknown one"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgetl_runtime.doctor import boards
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.schema import from_mapping, nearest
 
 SCHEMA_VERSION = 1
@@ -242,14 +242,15 @@ def _toml(path: Path, where: str) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        got = error.strerror or type(error).__name__
-        raise UsageError(where, "a readable file", got, fix="check the path") from error
+        raise unreadable(UsageError, where, error, path=path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(where, "valid TOML", str(error), fix="correct the file") from error
+        raise UsageError(where, "valid TOML", str(error), fix=f"correct the line named, in {path}") from error
 
 
 def _folder() -> Path:
     for place in PLACES:
         if place.is_dir():
             return place
-    raise UsageError("the folder of device profiles", "installed", "nothing", fix="reinstall edgetl")
+    raise UsageError(
+        "the folder of device profiles", "installed", "nothing", fix="pip install --force-reinstall edgetl"
+    )

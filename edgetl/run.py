@@ -150,7 +150,9 @@ class RunFolder:
         """
         if not self.run_json.is_file():
             got = "an unfinished one" if self.config_json.is_file() else "no run.json"
-            fix = f"edgetl finetune DATA --out {self.path}" + (" --resume" if self.config_json.is_file() else "")
+            fix = "name a folder that edgetl finetune wrote by its --out"
+            if self.config_json.is_file():
+                fix = f"edgetl finetune DATA --out {self.path} --resume"
             raise RunError(f"run {self.path}", "a finished run", got, fix=fix)
         run = _typed(read_json(self.run_json), self.run_json)
         for path in (self.split_csv, self.weights, self.predictions):

@@ -165,7 +165,7 @@ def check_delivery(request: DeliveryRequest, *, arch: Sequence[str]) -> tuple[Si
     if request.offline_package is not None:
         if request.offline_package.exists():
             what = f"--offline-package {request.offline_package}"
-            raise UsageError(what, "a new folder", "an existing one", fix="choose another name")
+            raise UsageError(what, "a new folder", "an existing one", fix="--offline-package with a new name")
         package_arch(request.arch, arch)
         if request.trust is not None:
             from edgetl.deploy.offline import read_trust

@@ -164,7 +164,7 @@ def _searched(
         misses = "; ".join(f"{p['id']}: {p['why']}" for p in found.points)
         gone = "; ".join(f"{n['name']}: {n['why']}" for n in found.networks if n["why"])
         what, got = f"a candidate for {job.profile.name}", "; ".join(filter(None, (misses, gone)))
-        fix = f"relax what is named, or widen the grid; {out / 'report.html'} shows all"
+        fix = f"a wider bound for what is named, or more --backbones or --image-sizes; see {out / 'report.html'}"
         raise UnmetContractError(what, "inside the contract on validation", got, fix=fix, candidates=found.points)
     if found.choice is not None and found.choice.rivals and not allow_disturbed:
         progress.note("\n".join(["", *point_rows(result), ""]))
@@ -210,7 +210,10 @@ def _networks(
     if len(sources) > 1:
         other = next(s for s in sources if s not in runs)
         raise UsageError(
-            "DATA|RUN", "one data set, or finished runs only", f"{other} among {len(sources)}", fix="drop it"
+            "DATA|RUN",
+            "one data set, or finished runs only",
+            f"{other} among {len(sources)}",
+            fix=f"edgetl search {' '.join(map(str, runs)) or sources[0]}",
         )
 
     if request.training is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgetl.errors import WeightsError
+from edgetl_runtime.errors import unreadable
 
 if TYPE_CHECKING:
     from edgetl.backbones.spec import BackboneSpec, WheelSource
@@ -184,5 +185,4 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise WeightsError(f"weights {path}", "a readable file", reason, fix="check the path") from error
+        raise unreadable(WeightsError, f"weights {path}", error, path=path) from error

@@ -41,7 +41,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         TransportError: The device cannot be reached or does not let us in.
     """
     if args.host and args.recorded:
-        raise UsageError("--host and --recorded", "given one at a time", "both", fix="drop --recorded")
+        raise UsageError(
+            "--host and --recorded",
+            "given one at a time",
+            "both",
+            fix="edgetl doctor --host HOST, or edgetl doctor --recorded FILE",
+        )
     target = profiles.get(args.target) if args.target else None
     said = _said(args)
     if args.record:

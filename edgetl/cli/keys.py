@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.cli import driver
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +53,9 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
     from edgetl.deploy.signing import new_key
 
     if args.key.suffix == ".pub" or not args.key.resolve().parent.is_dir():
-        raise UsageError("the key file", "called NAME.key in an existing folder", str(args.key), fix="line.key")
+        raise UsageError(
+            "the key file", "called NAME.key in an existing folder", str(args.key), fix="edgetl keys new line.key"
+        )
     key = new_key(args.key)
     return {"key": str(args.key), "public": str(args.key.with_suffix(".pub")), "key_id": key.id}
 
@@ -88,7 +90,12 @@ def _permit(args: argparse.Namespace) -> dict[str, Any]:
     with open_bundle(args.bundle) as bundle:
         if bundle.manifest.sequence >= args.floor:
             got = f"sequence {bundle.manifest.sequence}"
-            raise UsageError("the bundle", f"older than the floor {args.floor}", got, fix="install it without a permit")
+            raise UsageError(
+                "the bundle",
+                f"older than the floor {args.floor}",
+                got,
+                fix=f"edgetl-runtime install {args.bundle}, without a permit",
+            )
         _write_json(args.out, rollback_permit(key, bundle, floor=args.floor))
         line, sequence = bundle.manifest.line, bundle.manifest.sequence
     return {"out": str(args.out), "line": line, "sequence": sequence, "floor": args.floor, "key_id": key.id}
@@ -120,9 +127,8 @@ def _read_json(path: Path, option: str) -> Any:  # noqa: ANN401  (checked by who
     try:
         data = path.read_bytes()
     except OSError as error:
-        words = error.strerror or "unreadable"
-        raise UsageError(f"{option} {path}", "a readable file", words, fix="check the path") from error
-    return from_json(data, where=f"{option} {path}", fix="check the path")
+        raise unreadable(UsageError, f"{option} {path}", error, path=path) from error
+    return from_json(data, where=f"{option} {path}", fix=f"name a file that edgetl keys wrote; head -c 200 {path}")
 
 
 def _write_json(path: Path, mapping: Mapping[str, Any]) -> None:

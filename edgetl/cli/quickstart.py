@@ -87,7 +87,8 @@ def _predict(bundle: Path, data: Path) -> dict[str, Any]:
     paths = [str(Path(path).absolute()) for path in (bundle, *images)]
     done = fresh.run("predict", *paths, "--json")
     if done.returncode != 0:
-        raise EdgetlError("prediction by the runtime alone", "possible", done.stderr.strip()[-200:], fix="--debug")
+        got, fix = done.stderr.strip()[-200:], f"edgetl-runtime predict {bundle} {images[0]}"
+        raise EdgetlError("prediction by the runtime alone", "possible", got, fix=fix)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

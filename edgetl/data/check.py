@@ -127,7 +127,7 @@ def check_classes(listing: Listing, entries: Sequence[Entry]) -> None:
             f"data in {listing.root}",
             "of at least 2 classes",
             f"only {named(listing.classes)}",
-            fix="add a folder per class",
+            fix=f"mkdir {listing.root}/CLASS for each class, with its images",
         )
     same: dict[str, list[str]] = defaultdict(list)
     for name in listing.classes:
@@ -165,7 +165,10 @@ def check_groups(listing: Listing, entries: Sequence[Entry]) -> None:
     torn = [f"{group} in {' and '.join(sorted(found))}" for group, found in sorted(splits.items()) if len(found) > 1]
     if torn:
         raise DataError(
-            f"groups of {listing.root}", "in one split each", named(torn), fix="drop the split column to split by group"
+            f"groups of {listing.root}",
+            "in one split each",
+            named(torn),
+            fix="delete the split column: groups are then kept together",
         )
 
 

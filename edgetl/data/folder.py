@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgetl.data.samples import SplitName
 from edgetl.errors import DataError
+from edgetl_runtime.errors import EdgetlError, unreadable
 from edgetl_runtime.image_files import SUFFIXES, is_image_name
 
 if TYPE_CHECKING:
@@ -183,9 +184,8 @@ def _listdir(folder: Path) -> list[Path]:
         raise _unreadable(folder, error) from error
 
 
-def _unreadable(folder: Path, error: OSError) -> DataError:
-    reason = error.strerror or type(error).__name__
-    return DataError(f"folder {folder}", "a readable folder", reason, fix="check the path and its permissions")
+def _unreadable(folder: Path, error: OSError) -> EdgetlError:
+    return unreadable(DataError, f"folder {folder}", error, path=folder, must="a readable folder")
 
 
 def _walk(home: Path) -> tuple[list[Path], list[Path]]:

@@ -16,6 +16,7 @@ import numpy as np
 from edgetl.data.pool import work_through
 from edgetl.errors import DataError
 from edgetl_runtime.decode import decode
+from edgetl_runtime.errors import unreadable
 from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.schema import to_mapping
 
@@ -108,10 +109,14 @@ def _fill(
         try:
             data = sample.path.read_bytes()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise DataError(f"image {sample.path}", "readable", reason, fix="check the path") from error
+            raise unreadable(DataError, f"image {sample.path}", error, path=sample.path) from error
         if hashlib.sha256(data).hexdigest() != sample.sha256:
-            raise DataError(f"image {sample.path}", "as it was when scanned", "another content", fix="start again")
+            raise DataError(
+                f"image {sample.path}",
+                "as it was when scanned",
+                "another content",
+                fix="the same command again, while nothing changes the images",
+            )
         images[index] = preprocess(decode(data, spec, name=f"image {sample.path}"), spec, colour="rgb")
 
     work_through(fill, range(len(samples)), progress=progress)

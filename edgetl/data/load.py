@@ -24,7 +24,7 @@ from edgetl.data.splits import make_splits
 from edgetl.data.table import list_csv
 from edgetl.errors import DataError
 from edgetl_runtime.decode import decode
-from edgetl_runtime.errors import ImageError, UsageError
+from edgetl_runtime.errors import EdgetlError, ImageError, UsageError, unreadable
 from edgetl_runtime.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
@@ -131,13 +131,12 @@ def _scan(
     """Hash and fully decode every file; return also the highest grey level of all, of 255."""
     spec = PreprocessSpec(width_px=32, height_px=32, bit_depth=bit_depth, decode_scale=1)
 
-    def examine(entry: Entry) -> tuple[str, int] | ImageError:
+    def examine(entry: Entry) -> tuple[str, int] | EdgetlError:
         try:
             data = entry.path.read_bytes()
             brightest = int(decode(data, spec).max(initial=0))
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            return ImageError(str(entry.path), "a readable file", reason, fix="check the path")
+            return unreadable(ImageError, str(entry.path), error, path=entry.path)
         except ImageError as error:
             return error
         return hashlib.sha256(data).hexdigest(), brightest

@@ -14,7 +14,7 @@ from edgetl.data.samples import SPLITS, Remembered, Sample, split_digest
 from edgetl.errors import RunError
 from edgetl.files import write_whole
 from edgetl.run import read_json
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
     Raises:
         RunError: The file is missing or damaged, or images it names are gone.
     """
-    samples = tuple(_sample(row, classes) for row in _rows(path, classes, fix="edgetl finetune again"))
+    samples = tuple(_sample(row, classes) for row in _rows(path, classes, fix="edgetl finetune DATA --out RUN --force"))
     gone = [s.path for s in samples if not s.path.is_file()]
     if gone:
         got = f"{len(gone)} images gone, the first {gone[0]}"
@@ -121,13 +121,14 @@ def _rows(path: Path, classes: Sequence[str] | None = None, *, fix: str) -> list
             for line, row in enumerate(csv.DictReader(file), 2):
                 wrong = _wrong(row, classes)
                 if wrong:
-                    raise RunError(str(path), "a readable split", f"in line {line} {wrong}", fix=fix)
+                    raise RunError(str(path), "a split as edgetl writes it", f"in line {line} {wrong}", fix=fix)
                 rows.append(row)
     except (OSError, csv.Error) as error:
-        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RunError(str(path), "a readable split", got, fix=fix) from error
+        if isinstance(error, OSError):
+            raise unreadable(RunError, str(path), error, path=path) from error
+        raise RunError(str(path), "well-formed CSV", str(error), fix=fix) from error
     if not rows:
-        raise RunError(str(path), "a readable split", "one without images", fix=fix)
+        raise RunError(str(path), "a split with images", "none", fix=fix)
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgetl.data.folder import SPLIT_OF_FOLDER, Entry, Listing
 from edgetl.errors import DataError
+from edgetl_runtime.errors import unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,9 @@ def list_csv(file: Path) -> Listing:
     rows, columns = _read_rows(file)
     _check_columns(file, columns)
     if not rows:
-        raise DataError(f"file {file}", "filled with one row per image", "no row", fix="add rows: path,label")
+        raise DataError(
+            f"file {file}", "filled with one row per image", "no row", fix="write one line per image: path,label"
+        )
     unread = [name for name in columns if name and name not in (*REQUIRED, *OPTIONAL, OURS)]
     _check_unread(file, unread, [row for _, row in rows], columns)
     root = file.absolute().parent
@@ -42,7 +45,7 @@ def list_csv(file: Path) -> Listing:
     if 0 < len(empty) < len(rows):
         missing = empty[0]
         must = "given in every row or in none"
-        raise _bad(file, missing, "split", must, "an empty cell", fix="fill the column or drop it")
+        raise _bad(file, missing, "split", must, "an empty cell", fix="fill the column, or delete it")
     entries.sort(key=lambda entry: entry.path)
     classes = tuple(sorted({e.label for e in entries}))
     return Listing(root=root, classes=classes, entries=tuple(entries), notes=_notes(unread, columns))
@@ -76,7 +79,7 @@ def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"file {file}", "readable", error.strerror or "an error", fix="check the path") from error
+        raise unreadable(DataError, f"file {file}", error, path=file) from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"file {file}", "UTF-8 text", f"byte {error.start} that is not", fix="save it as CSV UTF-8"

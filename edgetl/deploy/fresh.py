@@ -45,7 +45,10 @@ def verify(bundle: Path, *options: str) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         got = f"no answer in {VERIFY_TIMEOUT_S} s"
         raise GoldenError(
-            "the bundle in a fresh process", "proven by its golden vectors", got, fix="a less busy machine"
+            "the bundle in a fresh process",
+            "proven by its golden vectors",
+            got,
+            fix="edgetl deploy again, while nothing else keeps this machine busy",
         ) from error
     try:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -55,6 +58,9 @@ def verify(bundle: Path, *options: str) -> dict[str, Any]:
     if done.returncode not in (0, UnfitError.exit_code) or "error" in result:
         got = result.get("error", {}).get("message", f"exit {done.returncode}")
         raise GoldenError(
-            "the bundle in a fresh process", "proven by its golden vectors", got, fix="edgetl deploy --debug"
+            "the bundle in a fresh process",
+            "proven by its golden vectors",
+            got,
+            fix="edgetl-runtime doctor; then edgetl deploy again",
         )
     return result

@@ -19,7 +19,10 @@ def ledger_path(line: str) -> Path:
         UsageError: The name of the line is not plain.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", line):
-        raise UsageError("--line", "letters, digits, '.', '_' and '-', at most 64", repr(line), fix="--line screws-3")
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", line).strip("-._")[:64] or "screws-3"
+        must, got = "letters, digits, '.', '_' and '-', at most 64", repr(line)
+        sentence = f"a product line is named in {must}; {got} is not: it is the run's name, or --line."
+        raise UsageError("the name of the product line", must, got, fix=f"--line {plain}", sentence=sentence)
     return state_folder() / "lines" / f"{line}.json"
 
 

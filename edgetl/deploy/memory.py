@@ -85,6 +85,8 @@ def memory_mb(candidate: Candidate, spec: PreprocessSpec, images: Sequence[Path]
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             said = str(error.stderr or error).strip().splitlines()[-1][:200]
             what = f"{candidate.id} in a fresh process"
-            raise BackendError(what, "able to decide", said, fix="edgetl deploy --debug") from error
+            raise BackendError(
+                what, "able to decide", said, fix="edgetl-runtime doctor; then edgetl deploy again"
+            ) from error
     figure = json.loads(done.stdout)
     return None if figure is None else float(figure)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import edgetl_runtime
 from edgetl_runtime import children
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError
+from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError, unreadable
 from edgetl_runtime.install.trust import Trust
 from edgetl_runtime.install.trust import parse as parse_trust
 from edgetl_runtime.schema import to_mapping
@@ -113,8 +113,7 @@ def read_trust(path: Path) -> tuple[TrustedKey, ...]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        words = error.strerror or "unreadable"
-        raise UsageError(f"--trust {path}", "a readable file", words, fix="--trust line.pub") from error
+        raise unreadable(UsageError, f"--trust {path}", error, path=path) from error
     fix = "--trust line.pub; for single lines: edgetl keys trust line.pub --line LINE --out trust.json"
     if b"PRIVATE KEY" in data:
         raise UsageError(f"--trust {path}", "a public key or a trust file", "a private key", fix=fix)

@@ -197,7 +197,7 @@ class Deploying:
         )
         what = f"a candidate for {self.profile.name}"
         must = "inside the contract on validation" + (f" at {self.config.precision}" if self.config.precision else "")
-        fix = "relax what is named, or train longer"
+        fix = "a wider bound for what is named; or finetune a smaller --backbone, or with more images"
         raise UnmetContractError(what, must, misses, fix=fix, candidates=[c.to_mapping() for c in tried])
 
     def _confirmed(self, tried: list[Candidate]) -> tuple[Candidate, dict[str, Any], list[Candidate]]:
@@ -229,7 +229,7 @@ class Deploying:
                 f"the chosen candidate {chosen.id}",
                 "inside the contract on test",
                 ", ".join(broken),
-                fix="more validation images, or a looser contract; test is not tried twice",
+                fix="more images for validation, or a wider bound; test is not tried twice",
                 candidates=[c.to_mapping() for c in tried],
                 confirmed=confirmed,
             )

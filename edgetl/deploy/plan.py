@@ -9,6 +9,7 @@ from edgetl.quantize import recipe as recipes
 from edgetl.quantize.recipe import Recipe
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.probe import facts, lacking
+from edgetl_runtime.schema import nearest
 
 if TYPE_CHECKING:
     from edgetl.profiles import DeviceProfile
@@ -69,7 +70,8 @@ def plan(
                 planned.append(PlannedCandidate(backend=choice.name, precision=name, rungs=rungs, threads=threads))
     if precision is not None and precision not in {p.precision for p in planned}:
         offered = sorted({name for choice in profile.backends for name in choice.precisions})
-        raise UsageError("--precision", f"one of {profile.name}'s: {', '.join(offered)}", precision, fix="drop it")
+        must = f"one of {profile.name}'s: {', '.join(offered)}"
+        raise UsageError("--precision", must, precision, fix=f"--precision {offered[0]}, or none for the fastest")
     return tuple(planned)
 
 
@@ -86,7 +88,12 @@ def narrowed(
             raise UsageError(option, "at least 1", str(number), fix=f"{option} 1")
     kept = [p for p in planned if backend in (None, p.backend)]
     if not kept:
-        offered = ", ".join(sorted({p.backend for p in planned}))
-        raise UsageError("--backend", f"one of the target's: {offered}", f"'{backend}'", fix="drop it")
+        offered = sorted({p.backend for p in planned})
+        raise UsageError(
+            "--backend",
+            f"one of the target's: {', '.join(offered)}",
+            f"'{backend}'",
+            fix=nearest(backend or "", offered),
+        )
     chosen = None if threads is None else (threads,)
     return tuple(dataclasses.replace(p, threads=chosen or p.threads, rungs=p.rungs[:rungs]) for p in kept)

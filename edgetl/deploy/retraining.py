@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgetl.errors import RunError
 from edgetl.versions import versions
+from edgetl_runtime.errors import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,8 +39,7 @@ def retrained(
     try:
         weights = folder.weights.read_bytes()
     except OSError as error:
-        got = error.strerror or type(error).__name__
-        raise RunError(str(folder.weights), "the weights of the run", got, fix="finetune again") from error
+        raise unreadable(RunError, str(folder.weights), error, path=folder.weights) from error
     key = hashlib.sha256(weights + repr(sorted(versions().items())).encode()).hexdigest()[:16]
     path = folder.path / "quantized" / f"retrained-{rounding}-{key}.onnx"
     if not path.is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl.quantize import algorithms
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.schema import from_mapping, nearest
 
 if TYPE_CHECKING:
@@ -148,11 +148,9 @@ def read(path: Path) -> Recipe:
     try:
         mapping = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            where, "a readable file", error.strerror or type(error).__name__, fix="check the path"
-        ) from error
+        raise unreadable(UsageError, where, error, path=path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(where, "valid TOML", str(error), fix="correct the file") from error
+        raise UsageError(where, "valid TOML", str(error), fix=f"correct the line named, in {path}") from error
     file = from_mapping(RecipeFile, mapping, where=where)
     if file.schema_version != SCHEMA_VERSION:
         got = str(file.schema_version)

@@ -50,7 +50,10 @@ class SearchConfig:
         for name in ("slice_images", "slice_margin_pp", "max_gap_pp"):
             value = getattr(self, name)
             if not value >= 0:
-                raise UsageError("--" + name.replace("_", "-"), "0 or above", str(value), fix="drop it")
+                option = "--" + name.replace("_", "-")
+                raise UsageError(
+                    option, "0 or above", str(value), fix=f"{option} {self.__dataclass_fields__[name].default}"
+                )
         if any(count < 1 for count in self.threads):
             raise UsageError("--threads", "at least 1", str(min(self.threads)), fix="--threads 1,2")
 
@@ -98,7 +101,9 @@ def networks(config: SearchConfig, *, backbone: str) -> tuple[Network, ...]:
     names = [network.name for network in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError("the networks of the grid", "different", f"{twice[0]} twice", fix="name each once")
+        raise UsageError(
+            "the networks of the grid", "different", f"{twice[0]} twice", fix=f"--backbones with {twice[0]} once"
+        )
     return tuple(found)
 
 
@@ -137,5 +142,10 @@ def restricted(
     ]
     if not kept:
         got = f"{', '.join(config.precisions)} with {', '.join(config.backends)}"
-        raise UsageError("the grid", "of variants that the target has", got, fix="drop --precisions or --backends")
+        raise UsageError(
+            "the grid",
+            "of variants that the target has",
+            got,
+            fix="edgetl devices show TARGET; or without --precisions, or --backends, for all of them",
+        )
     return tuple(p for p in kept if f"{p.backend}-{p.precision}" not in without)

@@ -39,10 +39,20 @@ class SearchState:
     def _read(self) -> None:
         if not self.path.is_file():
             got = f"no search in {self.path.parent}"
-            raise UsageError("--resume", "used on a search that was started", got, fix="drop --resume")
+            raise UsageError(
+                "--resume",
+                "used on a search that was started",
+                got,
+                fix="the same command without --resume, or --out with the folder of a search",
+            )
         stored = read_json(self.path)
         if not isinstance(stored, dict) or stored.get("schema") != SCHEMA or not isinstance(stored.get("asked"), dict):
-            raise RunError(str(self.path), f"of schema {SCHEMA}", f"{stored!r:.60}", fix="search again with --force")
+            raise RunError(
+                str(self.path),
+                f"of schema {SCHEMA}",
+                f"{stored!r:.60}",
+                fix="edgetl search again with --force in the place of --resume",
+            )
         for key in sorted(self._asked.keys() | stored["asked"].keys()):
             before, now = stored["asked"].get(key), self._asked.get(key)
             if before != now:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from edgetl.errors import ConnectionLostError, HostUnreachableError, RemoteError, TransportError
 from edgetl.transport.ssh import SSH_FAILED
 from edgetl_runtime.children import Tail
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +117,12 @@ def send(
         if free < size - have + RESERVE_BYTES:
             got = f"{free / 1e6:.0f} MB free at {target}"
             what = f"the disk of {remote.address}"
-            raise RemoteError(what, f"large enough for {(size - have) / 1e6:.1f} MB more", got, fix="free some space")
+            raise RemoteError(
+                what,
+                f"large enough for {(size - have) / 1e6:.1f} MB more",
+                got,
+                fix=f"df -h {target} there, and free some space",
+            )
         progress.at(have)
         _push(remote, source, part, have, progress)
         return _script(remote, FINISH, part, target, digest)[0] == "done"
@@ -152,7 +157,12 @@ def fetch(
         nonlocal digest
         answer = _script(remote, DESCRIBE, source, must="readable")
         if answer[0] != "file":
-            raise RemoteError(f"{source} on {remote.address}", "a readable file", "none", fix=f"check {source}")
+            raise RemoteError(
+                f"{source} on {remote.address}",
+                "a readable file",
+                "none",
+                fix=f"ssh {remote.address.destination} ls -l {source}",
+            )
         progress.total, digest = int(answer[1]), answer[2]
         part = target.with_name(f"{target.name}.{digest[:16]}.part")
         have = part.stat().st_size if part.is_file() and part.stat().st_size <= progress.total else 0
@@ -301,13 +311,11 @@ def _opened(part: Path) -> Iterator[int]:
 def _describe_here(path: Path) -> tuple[int, str]:
     try:
         if not path.is_file():
-            raise UsageError(
-                str(path), "a file", "a folder" if path.is_dir() else "nothing there", fix="check the path"
-            )
+            got = "a folder" if path.is_dir() else "nothing there"
+            raise UsageError(str(path), "a file", got, fix=f"correct the path; ls -ld {path}")
         return path.stat().st_size, _digest(path)
     except OSError as error:
-        got = error.strerror or type(error).__name__
-        raise UsageError(str(path), "readable", got, fix="check its permissions") from error
+        raise unreadable(UsageError, str(path), error, path=path) from error
 
 
 def _digest(path: Path) -> str:

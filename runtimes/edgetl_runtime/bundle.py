@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgetl_runtime import __version__, onnx_walk, signature
 from edgetl_runtime import manifest as manifests
-from edgetl_runtime.errors import BundleError, OutdatedError, SignatureError
+from edgetl_runtime.errors import BundleError, OutdatedError, SignatureError, unreadable
 from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
@@ -75,10 +75,11 @@ def open_bundle(
         regular = stat.S_ISREG(file.stat().st_mode)
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC) if regular else -1
     except OSError as error:
-        words = error.strerror or type(error).__name__
-        raise BundleError(f"bundle {path}", "a readable file", words, fix="check the path") from error
+        raise unreadable(BundleError, f"bundle {path}", error, path=path) from error
     if not regular:
-        raise BundleError(f"bundle {path}", "a regular file", "something else", fix="check the path")
+        raise BundleError(
+            f"bundle {path}", "a regular file", "something else", fix=f"name a file of edgetl deploy; ls -ld {path}"
+        )
     try:
         return Bundle(file, descriptor, trust=trust, allow_unsigned=allow_unsigned)
     except BundleError:

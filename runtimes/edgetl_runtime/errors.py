@@ -21,6 +21,9 @@ Every message is one sentence, followed by what to try. Programs read the fields
 
 from __future__ import annotations
 
+import errno
+import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,6 +115,34 @@ def _family(cls: type[EdgetlError]) -> Iterator[type[EdgetlError]]:
 def _text(told: Mapping[str, Any], name: str) -> str:
     value = told.get(name)
     return value[:MAX_FIELD_CHARACTERS] if isinstance(value, str) else ""
+
+
+def unreadable(
+    kind: type[EdgetlError], what: str, error: OSError, *, path: object, must: str = "a readable file"
+) -> EdgetlError:
+    r"""Return the error for a path that the system does not let us read.
+
+    Args:
+        kind: Its class.
+        what: Names the file as the user knows it, for instance "bundle a.edgetl".
+        error: The system's.
+        path: The file or folder.
+        must: What it must be.
+
+    Example:
+        >>> unreadable(UsageError, "--trust a.pub", FileNotFoundError(2, "No such file or directory"), path="a.pub")
+        UsageError('cannot read --trust a.pub: No such file or directory.\nTry: correct the path; ls .')
+    """
+    place, folder = shlex.quote(str(path)), shlex.quote(os.path.dirname(str(path)) or ".")  # noqa: PTH120  (any path)
+    reason = error.strerror or type(error).__name__
+    fixes = {
+        errno.ENOENT: f"correct the path; ls {folder}",
+        errno.ENOTDIR: f"correct the path; ls -l {folder}",
+        errno.EISDIR: f"name a file in it; ls {place}",
+        errno.EACCES: f"chmod u+r {place}, or ask its owner; ls -ld {place}",
+    }
+    fix = fixes.get(error.errno or 0, f"ls -ld {place}, and copy it again")
+    return kind(what, must, reason, fix=fix, sentence=f"cannot read {what}: {reason}.")
 
 
 class UsageError(EdgetlError, ValueError):

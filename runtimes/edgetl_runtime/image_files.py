@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgetl_runtime.errors import ImageError
+from edgetl_runtime.errors import ImageError, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +51,11 @@ def read(source: str | Path | bytes, name: str | None) -> tuple[str, bytes]:
         try:
             data = Path(source).read_bytes()
         except OSError as error:
-            raise ImageError(
-                name, "a readable file", error.strerror or type(error).__name__, fix="check the path"
-            ) from error
+            raise unreadable(ImageError, name, error, path=source) from error
         except ValueError as error:  # NUL or a lone surrogate in the name
-            raise ImageError(name, "a file name", "one no file can have", fix="check the path") from error
+            raise ImageError(name, "a file name", "one that no file can have", fix="rename the file") from error
     if not data:
-        raise ImageError(name, "an image file", "an empty file", fix="replace the file")
+        raise ImageError(name, "an image file", "an empty file", fix="copy the file again, or take the picture again")
     return name, data
 
 
@@ -78,7 +76,7 @@ def kind_of(name: str, data: bytes) -> Kind:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
     got = OTHER_FORMATS.get(data[:4], "bytes that do not decode")
-    raise ImageError(name, FORMATS, got, fix="replace the file, or save it as PNG")
+    raise ImageError(name, FORMATS, got, fix="save it as PNG")
 
 
 def check_size(name: str, width_px: int, height_px: int) -> None:

@@ -149,11 +149,12 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, error: type[Edget
         if name in mapping:
             values[name] = _convert(hints[name], mapping[name], f"{where}: {name}", error)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise error(f"key '{name}' in {where}", "present", "nothing", fix=f"add {name}")
+            raise error(f"key '{name}' in {where}", "present", "nothing", fix=f"{name} = …, there")
     try:
         return cls(**values)
     except UsageError as fault:  # a class checks its own ranges; in a bundle they are the bundle's fault
-        raise error(f"{where}: {fault.what}", fault.must, fault.got, fix=fault.fix) from fault
+        words = (f"{where}: {fault.what}", fault.must, fault.got)
+        raise error(*words, fix=fault.fix, sentence=f"{where}: {fault.sentence}") from fault
 
 
 @functools.cache
@@ -219,10 +220,15 @@ def _convert_union(options: list[Any], value: Any, where: str, error: type[Edget
 
 def _convert_sequence(origin: Any, args: tuple[Any, ...], value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
     if not isinstance(value, (list, tuple)):
-        raise error(where, "a list", _words(value), fix=f"write {where} as [ … ]")
+        raise error(where, "a list", _words(value), fix=f"{_leaf(where)} = [ … ]")
     if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
         if len(value) != len(args):
-            raise error(where, f"a list of {len(args)} values", f"{len(value)}", fix=f"give {len(args)} values")
+            raise error(
+                where,
+                f"a list of {len(args)} values",
+                f"{len(value)}",
+                fix=f"{_leaf(where)} = [{', '.join(str(_EXAMPLES.get(a, '…')) for a in args)}]",
+            )
         return tuple(_convert(a, v, f"{where}[{i}]", error) for i, (a, v) in enumerate(zip(args, value, strict=True)))
     return origin(_convert(args[0], v, f"{where}[{i}]", error) for i, v in enumerate(value))
 
@@ -232,6 +238,14 @@ def _convert_dict(args: tuple[Any, ...], value: Any, where: str, error: type[Edg
         raise error(where, "a table of keys and values", _words(value), fix=f"write {where} as a table")
     item = args[1] if args else Any
     return {str(k): _convert(item, v, f"{where}.{k}", error) for k, v in value.items()}
+
+
+_EXAMPLES = {float: "1.5", int: "1", str: '"text"', bool: "true"}
+
+
+def _leaf(where: str) -> str:
+    """Return the key that a place in a mapping ends with."""
+    return where.rpartition(": ")[2]
 
 
 def _finite(value: int | float) -> bool:
@@ -244,8 +258,8 @@ def _finite(value: int | float) -> bool:
 def _convert_scalar(hint: Any, value: Any, where: str, error: type[EdgetlError]) -> Any:  # noqa: ANN401
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not _finite(value):  # Python's JSON reader lets NaN and Infinity pass
-            raise error(where, "a finite number", _words(value), fix=f"give {where} as a number")
+            raise error(where, "a finite number", _words(value), fix=f"{_leaf(where)} = 1.5")
         return float(value)
     if isinstance(value, bool) is (hint is bool) and isinstance(value, hint):
         return value
-    raise error(where, f"of type {hint.__name__}", _words(value), fix=f"give {where} as {hint.__name__}")
+    raise error(where, f"of type {hint.__name__}", _words(value), fix=f"{_leaf(where)} = {_EXAMPLES.get(hint, '…')}")

@@ -110,3 +110,30 @@ def test_a_planted_violation_is_found(planted):
 )
 def test_showing_words_and_reading_facts_is_allowed(allowed):
     assert not list(violations(ast.parse(allowed)))
+
+
+USELESS = {"drop it", "check the path", "report this", "correct the file", "check it", "try again", "again", "fix it"}
+
+
+def useless_fixes(tree: ast.Module) -> Iterator[int]:
+    """Yield the lines whose `fix` is neither an edit nor a command."""
+    for node in ast.walk(tree):
+        for keyword in node.keywords if isinstance(node, ast.Call) else ():
+            if keyword.arg == "fix" and isinstance(keyword.value, ast.Constant):
+                words = str(keyword.value.value)
+                if words in USELESS or words.endswith("--debug"):
+                    yield keyword.value.lineno
+
+
+def test_every_fix_is_an_edit_or_a_command():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources()
+        for line in useless_fixes(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("fix", ["drop it", "--debug", "edgetl deploy --debug", "check the path"])
+def test_a_planted_useless_fix_is_found(fix):
+    assert list(useless_fixes(ast.parse(f"raise UsageError('a', 'b', 'c', fix={fix!r})")))

@@ -91,3 +91,22 @@ def test_an_error_that_needs_more_than_its_fields_is_not_rebuilt():
             raise AssertionError(needed)
 
     assert type(EdgetlError.from_mapping({"type": "NeedsMoreError"})) is EdgetlError
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "fix"),
+    [
+        ("absent/a b.toml", "No such file or directory", "correct the path; ls {0}/absent"),
+        ("folder", "Is a directory", "name a file in it; ls {0}/folder"),
+        ("file/below", "Not a directory", "correct the path; ls -l {0}/file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why_and_what_to_do(tmp_path, name, reason, fix):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=reason) as caught:
+        (tmp_path / name).read_bytes()
+    error = errors.unreadable(errors.UsageError, f"--config {name}", caught.value, path=tmp_path / name)
+    assert error.sentence == f"cannot read --config {name}: {reason}."
+    assert (error.must, error.got) == ("a readable file", reason)
+    assert error.fix == fix.format(tmp_path)

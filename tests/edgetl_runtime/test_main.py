@@ -32,7 +32,7 @@ def test_a_full_or_closed_standard_output_is_one_sentence(options: list[str], un
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
-    assert (done.returncode, done.stderr.startswith("OSError: The disk must have room")) == (1, True), done.stderr
+    assert (done.returncode, done.stderr.startswith("OSError: The disk is full")) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
     reader, writer = os.pipe()
     os.close(reader)

@@ -88,7 +88,12 @@ def compare_rounds(
                 differences={name: tuple(values) for name, values in differences.items()},
                 rounds=tuple(rounds),
             )
-    raise EdgetlError("a comparison", "decided at its last look", "no verdict", fix="report this")
+    raise EdgetlError(
+        "a comparison",
+        "decided at its last look",
+        "no verdict",
+        fix="edgetl-runtime doctor; if all is well there, report it with its output",
+    )
 
 
 def difference(a: Round, b: Round, name: str) -> float:

@@ -58,7 +58,12 @@ def of_folder(folder: Path, classes: tuple[str, ...], *, seed: int = 0) -> Image
         UsageError: There are too few different images, or the subfolders are other classes.
     """
     if not folder.is_dir():
-        raise UsageError(f"--data {folder}", "a folder", "none", fix="check the path")
+        raise UsageError(
+            f"--data {folder}",
+            "a folder",
+            "none",
+            fix="--data with a folder of images, or without --data for the golden images",
+        )
     paths = images_below(folder)
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     different = {digest: path for path, digest in reversed(digests.items())}

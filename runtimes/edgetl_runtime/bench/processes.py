@@ -73,7 +73,12 @@ class Worker:
         line = self._line()
         if line.strip() != word:
             self._concluded(line)
-            raise EdgetlError("a worker", f"{word} by now", f"{line:.80}", fix="report this")
+            raise EdgetlError(
+                "a worker",
+                f"{word} by now",
+                f"{line:.80}",
+                fix="edgetl-runtime doctor; if all is well there, report it with its output",
+            )
 
     def go(self, beside: Iterable[int] = ()) -> None:
         """Let the worker begin what comes next, beside processes of these ids."""
@@ -131,7 +136,12 @@ class Worker:
         if code < 0:
             return LostWorkerError(f"the round was killed by {signal.Signals(-code).name}")
         words = self._errors.text().strip().splitlines() or ["nothing"]
-        return EdgetlError("a round", "answered", f"exit {code}: {words[-1]:.200}", fix="report this")
+        return EdgetlError(
+            "a round",
+            "answered",
+            f"exit {code}: {words[-1]:.200}",
+            fix="edgetl-runtime doctor; if all is well there, report it with its output",
+        )
 
 
 def _absolute(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import statistics
 import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.measure import percentile
 from edgetl_runtime.schema import from_json, from_mapping, to_mapping
 
@@ -211,7 +211,7 @@ def read_record(path: Path) -> Record:
             data = _unpacked(data)
         mapping = from_json(data, where="", fix="")
     except OSError as error:
-        raise UsageError(f"record {path}", "a readable file", error.strerror or str(error), fix=fix) from error
+        raise unreadable(UsageError, f"record {path}", error, path=path) from error
     except (ValueError, EOFError, zlib.error) as error:
         got = error.got if isinstance(error, UsageError) else f"{error!s:.80}"
         raise UsageError(f"record {path}", "JSON, plain or gzip", got, fix=fix) from error

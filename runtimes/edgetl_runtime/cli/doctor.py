@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import UnfitError, UsageError
+from edgetl_runtime.errors import UnfitError, UsageError, unreadable
 
 if TYPE_CHECKING:
     import argparse
@@ -67,8 +67,11 @@ def read(path: str) -> Recording:
 
     try:
         return recording.parse(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("--recorded", "a readable recording", f"{path}: {error}", fix="check the path") from error
+    except OSError as error:
+        raise unreadable(UsageError, f"--recorded {path}", error, path=path) from error
+    except UnicodeDecodeError as error:
+        fix = f"edgetl-runtime doctor --record {path}.new, on the device"
+        raise UsageError(f"--recorded {path}", "a recording in UTF-8", "other bytes", fix=fix) from error
 
 
 def keep(said: Recording, path: str) -> None:
@@ -82,7 +85,7 @@ def keep(said: Recording, path: str) -> None:
             file.write(said.to_text())
     except OSError as error:
         got = f"{path}: {error.strerror}"
-        raise UsageError("--record", "a new file", got, fix="name another file") from error
+        raise UsageError("--record", "a new file", got, fix="--record with the name of a new file") from error
 
 
 def examine(said: Recording, need: Need) -> dict[str, Any]:

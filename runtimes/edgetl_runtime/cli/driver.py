@@ -53,6 +53,16 @@ class _OutputLostError(Exception):
         super().__init__(str(reason))
 
 
+def _finite_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is no finite number")
+    return value
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises our errors instead of exiting, and names what would have been understood.
 
@@ -60,6 +70,10 @@ class _Parser(argparse.ArgumentParser):
         words: What was typed after the command; empty where nothing was typed.
         hints: Option → what to do instead, for options that people expect and that do not exist.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (argparse's signature)
+        super().__init__(*args, **kwargs)
+        self.register("type", float, _finite_number)  # no option takes NaN or infinity
 
     words: Sequence[str] = ()
     hints: Mapping[str, str] = types.MappingProxyType({})

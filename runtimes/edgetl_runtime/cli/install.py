@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.install.options import add_root, clean_stop, device_of, summary, words
 from edgetl_runtime.schema import from_json
 
@@ -62,9 +62,10 @@ def _permit(path: Path) -> Any:  # noqa: ANN401  (checked by the installer)
         with path.open("rb") as file:
             data = file.read(MAX_PERMIT_BYTES)
     except OSError as error:
-        words = error.strerror or "unreadable"
-        raise UsageError(f"--permit {path}", "a readable file", words, fix="edgetl keys permit") from error
-    return from_json(data, where=f"--permit {path}", fix="edgetl keys permit")
+        raise unreadable(UsageError, f"--permit {path}", error, path=path) from error
+    return from_json(
+        data, where=f"--permit {path}", fix="edgetl keys permit --help, on the host, shows how one is made"
+    )
 
 
 def show(result: Mapping[str, Any]) -> str:

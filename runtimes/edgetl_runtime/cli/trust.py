@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.cli import driver
-from edgetl_runtime.errors import UsageError
+from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.install.options import add_root, device_of
 from edgetl_runtime.schema import from_json
 
@@ -64,7 +64,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}", "a readable file", error.strerror or "unreadable", fix="check the path") from error
+        raise unreadable(UsageError, f"{path}", error, path=path) from error
 
 
 def _result(action: str, keys: Any) -> dict[str, Any]:  # noqa: ANN401  (TrustedKeys)

@@ -231,7 +231,9 @@ class Device:
             self._require(trial, deployment)
             if (fault := self.fault(trial.generation)) is not None:
                 self.save(self.ended_trial(self.state, fault))
-                raise InstallError(f"generation {trial.generation.name}", "whole", fault, fix="install it again")
+                raise InstallError(
+                    f"generation {trial.generation.name}", "whole", fault, fix="edgetl-runtime install BUNDLE"
+                )
             self._commit(reason)
             self.sweep()
             return self.state
@@ -279,14 +281,18 @@ class Device:
                 self.save(self.ended_trial(state, reason))
             elif state.previous is not None:
                 if (fault := self.fault(state.previous)) is not None:
-                    raise InstallError(f"generation {state.previous.name}", "whole", fault, fix="install a bundle")
+                    raise InstallError(
+                        f"generation {state.previous.name}", "whole", fault, fix="edgetl-runtime install BUNDLE"
+                    )
                 back = dataclasses.replace(state, committed=state.previous, previous=None, inconsistent=None)
                 self.save(
                     self.event(back, new_id(), "ROLLED_BACK", reason, source=state.committed, target=state.previous)
                 )
             else:
                 fix = "edgetl-runtime install OLDER --permit FILE"
-                raise InstallError("a rollback", "to a generation committed before", "none", fix=fix)
+                sentence = "there is nothing to roll back to: no generation was committed before this one."
+                words = ("a rollback", "to a generation committed before", "none")
+                raise InstallError(*words, fix=fix, sentence=sentence)
             self.sweep()
             return self.state
 

@@ -24,6 +24,7 @@ from edgetl_runtime.errors import (
     InstallError,
     UnfitError,
     printable,
+    unreadable,
 )
 from edgetl_runtime.install import engine_cache, selftest
 from edgetl_runtime.install.device import BUNDLE_NAME, PROOF_NAME, RECORD_NAME, Device, new_id
@@ -235,11 +236,10 @@ class Installer:
         try:
             status = source.stat()
         except OSError as error:
-            words = error.strerror or "unreadable"
-            raise BundleError(f"bundle {source}", "a readable file", words, fix="check the path") from error
+            raise unreadable(BundleError, f"bundle {source}", error, path=source) from error
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BUNDLE_BYTES:
             must = f"a regular file of at most {MAX_BUNDLE_BYTES} bytes"
-            raise BundleError(f"bundle {source}", must, "another", fix="check the path")
+            raise BundleError(f"bundle {source}", must, "another", fix=f"name a file of edgetl deploy; ls -ld {source}")
         room = os.statvfs(self.device.root)
         free, needed = (
             room.f_bavail * room.f_frsize,
@@ -251,7 +251,7 @@ class Installer:
         if room.f_files and room.f_favail < RESERVE_INODES:
             got = f"{room.f_favail} inodes"
             raise InstallError(
-                f"free inodes at {self.device.root}", f"at least {RESERVE_INODES}", got, fix="remove files"
+                f"free inodes at {self.device.root}", f"at least {RESERVE_INODES}", got, fix="edgetl-runtime gc; df -i"
             )
         return status.st_size
 
@@ -274,7 +274,9 @@ class Installer:
                 fix = "a bundle of that line, or another --root"
                 raise InstallError("the bundle", f"of product line '{line}'", f"'{manifest.line}'", fix=fix)
         if manifest.sequence < 1:
-            raise InstallError("the sequence", "1 or above", f"{manifest.sequence}", fix="deploy again")
+            raise InstallError(
+                "the sequence", "1 or above", f"{manifest.sequence}", fix="edgetl deploy RUN again, on the host"
+            )
         if manifest.sequence > state.floor + MAX_JUMP and not options.allow_jump:
             must = f"at most {MAX_JUMP} above the floor {state.floor}"
             raise InstallError("the sequence", must, f"{manifest.sequence}", fix="--allow-jump")
@@ -284,7 +286,8 @@ class Installer:
             if bundle.manifest_sha256 == state.floor_sha256:
                 return None
             got = f"another bundle of sequence {state.floor}"
-            raise InstallError("the bundle", f"newer than the floor {state.floor}", got, fix="deploy again")
+            fix = "edgetl deploy RUN again, on the host: it takes the next number"
+            raise InstallError("the bundle", f"newer than the floor {state.floor}", got, fix=fix)
         if options.permit is None:
             must, got = f"at or above the floor {state.floor}", f"sequence {manifest.sequence}"
             raise InstallError("the bundle", must, got, fix="edgetl keys permit, then --permit FILE.json")

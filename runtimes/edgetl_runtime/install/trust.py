@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from edgetl_runtime import signature
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError
+from edgetl_runtime.errors import InstallError, OutdatedError, SignatureError, UsageError, unreadable
 from edgetl_runtime.schema import from_json, from_mapping, to_mapping
 from edgetl_runtime.signature import TrustedKey
 
@@ -172,8 +172,7 @@ class TrustStore:
         except FileNotFoundError:
             return Trust()
         except OSError as error:
-            words = error.strerror or "unreadable"
-            raise InstallError(f"{self.path}", "a readable file", words, fix="check its permissions") from error
+            raise unreadable(InstallError, f"{self.path}", error, path=self.path) from error
         found = parse(data, where=str(self.path), fix=_SET)
         keys: dict[str, TrustedKey] = {}
         for key in found.keys:  # one key in two writings: the first says its lines, and a revocation of either counts

@@ -43,7 +43,7 @@ def test_deliver_signs_and_says_with_which_key(call, tiny_bundle):
         (("--stage-only",), "--stage-only must be with --host"),
         (
             ("--offline-package", "stick", "--arch", "x86_64", "--trust", "none.pub"),
-            "--trust none.pub must be a readable",
+            "cannot read --trust none.pub",
         ),
         (("--trust", "line.pub"), "--trust must be with --offline-package"),
         (("--offline-package", ".", "--arch", "x86_64"), "a new folder"),

@@ -70,7 +70,7 @@ def test_list_folder_follows_links_to_class_folders(parts, tmp_path):
 
 
 def test_list_folder_refuses_a_missing_folder(tmp_path):
-    with pytest.raises(DataError, match=r"folder .*nowhere must be a readable folder; got No such file or directory\."):
+    with pytest.raises(DataError, match=r"cannot read folder .*nowhere: No such file or directory\."):
         list_folder(tmp_path / "nowhere")
 
 
@@ -78,7 +78,7 @@ def test_list_folder_refuses_a_missing_folder(tmp_path):
 def test_list_folder_refuses_an_unreadable_folder_for_real(parts):
     (parts / "ok").chmod(0)
     try:
-        with pytest.raises(DataError, match="ok must be a readable folder; got Permission denied"):
+        with pytest.raises(DataError, match=r"cannot read folder .*ok: Permission denied"):
             list_folder(parts)
     finally:
         (parts / "ok").chmod(0o700)
@@ -93,7 +93,7 @@ def test_list_folder_refuses_an_unreadable_folder(parts, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(DataError, match="ok must be a readable folder; got Permission denied"):
+    with pytest.raises(DataError, match=r"cannot read folder .*ok: Permission denied"):
         list_folder(parts)
 
 

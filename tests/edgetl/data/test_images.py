@@ -87,7 +87,7 @@ def test_load_images_refuses_a_file_that_changed_since_the_scan(samples, cache):
 
 def test_load_images_refuses_a_file_that_went_away(samples):
     samples[3].path.unlink()
-    with pytest.raises(DataError, match=r"03\.png must be readable; got No such file or directory"):
+    with pytest.raises(DataError, match=r"03\.png: No such file or directory"):
         load_images(samples, SPEC, cache_dir=None)
 
 

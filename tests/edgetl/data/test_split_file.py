@@ -72,7 +72,7 @@ HEADER = "path,label,split,group,certainty,sha256\n"
 @pytest.mark.parametrize(
     ("content", "got"),
     [
-        ("", "one without images"),
+        ("", "none"),
         ("path\nx\n", "in line 2 no label"),
         (HEADER + "x,cat,train,,1,0\n", "in line 2 the label 'cat', which is no class of the run"),
         (HEADER + "x,ok,dev,,1,0\n", "in line 2 the split 'dev'"),
@@ -82,7 +82,7 @@ HEADER = "path,label,split,group,certainty,sha256\n"
 def test_read_split_refuses_a_damaged_file_and_says_where(written, content, got):
     path, data = written
     path.write_text(content)
-    with pytest.raises(RunError, match=rf"must be a readable split; got {got}\."):
+    with pytest.raises(RunError, match=rf"must be a split .*; got {got}\."):
         read_split(path, data.classes)
 
 
@@ -104,7 +104,7 @@ def test_recall_takes_the_run_in_the_folder_unless_told_otherwise(written, tmp_p
     with pytest.raises(UsageError, match=r"must be a run, or its split\.csv; got no such file"):
         recall(str(tmp_path / "absent"), folder)
     path.write_text("damaged")
-    with pytest.raises(RunError, match="must be a readable split"):
+    with pytest.raises(RunError, match="must be a split with images"):
         recall(str(tmp_path), folder)
 
 

@@ -92,7 +92,7 @@ def test_a_public_key_is_enough_for_a_device_to_install_from_the_stick(tiny_part
         ("line.key", None, "a public key or a trust file; got a private key"),
         ("x.json", "[]", "a public key or a trust file"),
         ("x.pub", "-----BEGIN PUBLIC KEY-----\nxx\n-----END PUBLIC KEY-----\n", "a public key or a trust file"),
-        ("absent.pub", None, "a readable file"),
+        ("absent.pub", None, "cannot read --trust .*: No such file"),
     ],
 )
 def test_keys_that_would_make_a_stick_that_cannot_be_installed_are_refused(

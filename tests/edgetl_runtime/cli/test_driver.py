@@ -33,7 +33,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
                 raise outcome
             return outcome or {"schema": "edgetl.work/1", "count": args.count}
 
-        module.add_arguments = lambda parser: parser.add_argument("--count", type=int, default=1)
+        def add_arguments(parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--count", type=int, default=1)
+            parser.add_argument("--p99-ms", type=float)
+
+        module.add_arguments = add_arguments
         module.run = work
         module.show = lambda result: f"done {result.get('count')}"
         monkeypatch.setitem(sys.modules, "fake_command", module)
@@ -108,7 +112,9 @@ def test_errors_are_one_sentence_an_exit_code_and_json(
         (("--count", "3"), "must be a command; got '--count'"),
         (("work", "--cuont", "3"), "Try: '--count' or"),
         (("work", "--count", "three"), "invalid int value: 'three'"),
-        (("work", "--cou", "3"), "unrecognized arguments"),
+        (("work", "--cou", "3"), "prog work: unrecognized arguments: --cou 3."),
+        (("work", "--p99-ms", "nan"), "argument --p99-ms: 'nan' is no finite number."),
+        (("work", "--p99-ms", "1e999"), "argument --p99-ms: '1e999' is no finite number."),
     ],
 )
 def test_usage_errors_are_exit_2_and_name_the_nearest(
