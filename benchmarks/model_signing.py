@@ -15,7 +15,8 @@ from pathlib import Path
 
 import faults
 
-from edgetl.deploy.signing import attach, new_key
+from edgetl.deploy.bundle_writer import attach
+from edgetl.deploy.signing import new_key
 from edgetl_runtime.__main__ import main as runtime
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import EdgetlError

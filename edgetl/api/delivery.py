@@ -217,7 +217,7 @@ def hand_over(
     Returns:
         `signed_by` (ids, empty for an unsigned bundle), `delivery` and `package` (None where not asked for), `exit`.
     """
-    from edgetl.deploy.signing import sign_bundle
+    from edgetl.deploy.bundle_writer import sign_bundle
 
     if keys:
         sign_bundle(bundle, keys)

@@ -61,7 +61,8 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sign(args: argparse.Namespace) -> dict[str, Any]:
-    from edgetl.deploy.signing import attach, load_key, sign_bundle
+    from edgetl.deploy.bundle_writer import attach, sign_bundle
+    from edgetl.deploy.signing import load_key
 
     if bool(args.key) == bool(args.signature):
         raise UsageError("edgetl keys sign", "given --key or --signature", "both or neither", fix="--key line.key")

@@ -1,19 +1,22 @@
-"""Write a bundle: deterministic bytes, complete or not there at all."""
+"""Write a bundle, and sign one that is written: deterministic bytes, complete or not there at all."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import hashlib
 import os
 import stat
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgetl.deploy.signing import signature_member
-from edgetl_runtime import bundle, onnx_walk
+from edgetl.deploy import signing
+from edgetl_runtime import bundle as bundles
 from edgetl_runtime import manifest as manifests
-from edgetl_runtime.errors import BundleError, UsageError
+from edgetl_runtime import onnx_walk, signature
+from edgetl_runtime.errors import BundleError, SignatureError, UsageError
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +60,7 @@ def write_bundle(
     )
     described = manifests.dump(dataclasses.replace(manifest, files=entries))
     digests = {manifests.MANIFEST_NAME: hashlib.sha256(described).hexdigest(), **{e.name: e.sha256 for e in entries}}
-    signed = signature_member(keys, line=manifest.line, digests=digests)
+    signed = signing.signature_member(keys, line=manifest.line, digests=digests)
     write_signed(path, {manifests.MANIFEST_NAME: described, **members}, signed)
 
 
@@ -77,7 +80,7 @@ def write_signed(path: Path, members: Mapping[str, bytes], signed: bytes) -> Non
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         _write(partial, {**head, **members}.items())
-        with bundle.open_bundle(partial) as written:
+        with bundles.open_bundle(partial) as written:
             written.verify()
         partial.replace(path)
     except BaseException:  # an interrupt too must leave nothing half-done
@@ -87,11 +90,46 @@ def write_signed(path: Path, members: Mapping[str, bytes], signed: bytes) -> Non
     _sync_folder(path.parent)
 
 
+def attach(path: Path, envelopes: list[dict[str, Any]]) -> None:
+    """Put signatures made elsewhere, for instance by `model_signing sign` with a hardware key, into a bundle.
+
+    Each must be about exactly this bundle; whose they are, the device decides.
+
+    Raises:
+        SignatureError: A signature is about something else or malformed.
+    """
+    with bundles.open_bundle(path) as bundle:
+        for envelope in envelopes:
+            _check_is_about(bundle, envelope)
+        members = {name: bundle.member_bytes(name) for name in bundle.names if name != manifests.SIGNATURE_NAME}
+    write_signed(path, members, signing.document(envelopes))
+
+
+def _check_is_about(bundle: bundles.Bundle, envelope: Mapping[str, Any]) -> None:
+    try:
+        payload = base64.b64decode(envelope["dsseEnvelope"]["payload"], validate=True)
+        resources = from_json(payload, where="the statement", fix="")["predicate"]["resources"]
+        signed = {resource["name"]: resource["digest"] for resource in resources}
+    except (KeyError, TypeError, ValueError) as error:
+        fix = "sign with: model_signing sign key"
+        raise SignatureError("the signature", "in the form of OpenSSF Model Signing", "another", fix=fix) from error
+    if signed != bundle.digests:
+        fix = "edgetl-runtime unpack BUNDLE FOLDER, then sign that folder"
+        raise SignatureError("the signature", f"about the members of {bundle.path}", "one about others", fix=fix)
+
+
+def sign_bundle(path: Path, keys: tuple[SigningKey, ...]) -> None:
+    """Sign an existing bundle, replacing its signatures, atomically."""
+    with bundles.open_bundle(path) as bundle:
+        statement = signature.model_statement(bundle.manifest.line, bundle.digests)
+    attach(path, [signing.sign_statement(key, statement) for key in keys])
+
+
 def _check(members: Mapping[str, bytes]) -> None:
     """Refuse early, with the member's name, what the reader would refuse."""
     names = [manifests.MANIFEST_NAME, manifests.SIGNATURE_NAME, *members]
-    faults = [f"'{name}': {fault}" for name in names if (fault := bundle.name_fault(name))]
-    fault = faults[0] if faults else bundle.names_fault(names)
+    faults = [f"'{name}': {fault}" for name in names if (fault := bundles.name_fault(name))]
+    fault = faults[0] if faults else bundles.names_fault(names)
     if fault:
         raise BundleError("the members' names", "plain and different", fault, fix="rename the member")
     for name, data in members.items():

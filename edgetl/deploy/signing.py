@@ -1,4 +1,4 @@
-"""Keys and signatures on the host: key files, signed bundles, rotations and rollback permits."""
+"""Keys and signatures on the host: key files, signatures of bundles, rotations and rollback permits."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import bundle as bundles
 from edgetl_runtime import manifest as manifests
 from edgetl_runtime import signature
-from edgetl_runtime.errors import SignatureError, UsageError
-from edgetl_runtime.schema import from_json
+from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey  # noqa: TC004  (never from a file)
+
+    from edgetl_runtime.bundle import Bundle
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,48 +135,12 @@ def signature_member(keys: tuple[SigningKey, ...], *, line: str, digests: Mappin
     if not keys:
         return manifests.UNSIGNED
     signed = [sign_statement(key, signature.model_statement(line, digests)) for key in keys]
-    return _dump(signed)
+    return document(signed)
 
 
-def _dump(signatures: list[dict[str, Any]]) -> bytes:
+def document(signatures: list[dict[str, Any]]) -> bytes:
+    """Return the bytes of `signature.json` around signatures."""
     return (json.dumps({"signatures": signatures}, separators=(",", ":")) + "\n").encode()
-
-
-def attach(path: Path, envelopes: list[dict[str, Any]]) -> None:
-    """Put signatures made elsewhere, for instance by `model_signing sign` with a hardware key, into a bundle.
-
-    Each must be about exactly this bundle; whose they are, the device decides.
-
-    Raises:
-        SignatureError: A signature is about something else or malformed.
-    """
-    from edgetl.deploy.bundle_writer import write_signed
-
-    with bundles.open_bundle(path) as bundle:
-        for envelope in envelopes:
-            _check_is_about(bundle, envelope)
-        members = {name: bundle.member_bytes(name) for name in bundle.names if name != manifests.SIGNATURE_NAME}
-    write_signed(path, members, _dump(envelopes))
-
-
-def _check_is_about(bundle: bundles.Bundle, envelope: Mapping[str, Any]) -> None:
-    try:
-        payload = base64.b64decode(envelope["dsseEnvelope"]["payload"], validate=True)
-        resources = from_json(payload, where="the statement", fix="")["predicate"]["resources"]
-        signed = {resource["name"]: resource["digest"] for resource in resources}
-    except (KeyError, TypeError, ValueError) as error:
-        fix = "sign with: model_signing sign key"
-        raise SignatureError("the signature", "in the form of OpenSSF Model Signing", "another", fix=fix) from error
-    if signed != bundle.digests:
-        fix = "edgetl-runtime unpack BUNDLE FOLDER, then sign that folder"
-        raise SignatureError("the signature", f"about the members of {bundle.path}", "one about others", fix=fix)
-
-
-def sign_bundle(path: Path, keys: tuple[SigningKey, ...]) -> None:
-    """Sign an existing bundle, replacing its signatures, atomically."""
-    with bundles.open_bundle(path) as bundle:
-        statement = signature.model_statement(bundle.manifest.line, bundle.digests)
-    attach(path, [sign_statement(key, statement) for key in keys])
 
 
 def rotation(old: SigningKey, new_pem: str, *, revoke_old: bool = False) -> dict[str, Any]:
@@ -194,7 +158,7 @@ def rotation(old: SigningKey, new_pem: str, *, revoke_old: bool = False) -> dict
     return sign_statement(old, signature.statement(signature.ROTATION_PREDICATE, "key", digest, predicate))
 
 
-def rollback_permit(key: SigningKey, bundle: bundles.Bundle, *, floor: int) -> dict[str, Any]:
+def rollback_permit(key: SigningKey, bundle: Bundle, *, floor: int) -> dict[str, Any]:
     """Return a permit, good for one commit, to install an older bundle on a device whose floor is `floor`.
 
     Args:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime.version import __version__
+
 if TYPE_CHECKING:
     from edgetl_runtime.errors import EdgetlError
     from edgetl_runtime.preprocess import PreprocessSpec
     from edgetl_runtime.session import Session, open  # noqa: A004  (edgetl_runtime.open reads like the builtin)
     from edgetl_runtime.tasks.base import Decision
 
-__version__ = "0.1.0"
 __all__ = ["Decision", "EdgetlError", "PreprocessSpec", "Session", "__version__", "open"]
 
 _MODULE_OF_NAME = {

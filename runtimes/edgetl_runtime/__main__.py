@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from edgetl_runtime import __version__
 from edgetl_runtime.cli import COMMANDS, GROUPS, driver
+from edgetl_runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,10 +19,11 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edgetl_runtime import __version__, onnx_walk, signature
 from edgetl_runtime import manifest as manifests
+from edgetl_runtime import onnx_walk, signature
 from edgetl_runtime.errors import BundleError, OutdatedError, SignatureError, unreadable
 from edgetl_runtime.schema import from_json
+from edgetl_runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl_runtime import __version__, tasks
+from edgetl_runtime import tasks
 from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_json, from_mapping, nearest, to_mapping
 from edgetl_runtime.tasks.base import OutputSpec
+from edgetl_runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -90,6 +90,19 @@ def available_mb(root: Path = Path("/")) -> float:
     return _fields(root / "proc/meminfo").get("MemAvailable", float("inf"))
 
 
+def total_mb(root: Path = Path("/")) -> int:
+    """Return the memory of the machine or of the control group, the smaller, in MB; 0 where the kernel does not say."""
+    try:
+        machine_mb = int(_fields(root / "proc/meminfo").get("MemTotal", 0.0))
+    except OSError:  # absent in some containers
+        machine_mb = 0
+    try:
+        limit = (root / "sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
+    except OSError:  # no control group
+        return machine_mb
+    return min(machine_mb, int(limit) // 2**20) if limit.isdigit() else machine_mb
+
+
 def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float | None:
     """Return the largest resident memory of this process so far, in MB; None where the kernel does not say.
 

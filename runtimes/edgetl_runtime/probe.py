@@ -13,6 +13,9 @@ import os
 import platform
 from pathlib import Path
 
+from edgetl_runtime import backends
+from edgetl_runtime.memory import total_mb
+
 # by the names that /proc/cpuinfo uses; those a variant may require
 CPU_FLAGS = (
     "avx2",
@@ -90,7 +93,7 @@ def facts(root: Path = Path("/")) -> Facts:
         "cpu": model,
         "cpu_flags": flags,
         "cores": _cores(root),
-        "memory_mb": _memory_mb(root),
+        "memory_mb": total_mb(root),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "backends": backend_versions(),
@@ -103,8 +106,6 @@ def facts(root: Path = Path("/")) -> Facts:
 
 def backend_versions() -> dict[str, str]:
     """Return package → version of the installed backends, from metadata alone."""
-    from edgetl_runtime import backends
-
     versions = {}
     for name in backends.names():
         package = backends.get(name).info.package
@@ -155,12 +156,3 @@ def _cores(root: Path) -> int:
     if quota.isdigit() and period.isdigit() and int(period):
         return max(1, min(allowed, -(-int(quota) // int(period))))
     return allowed
-
-
-def _memory_mb(root: Path) -> int:
-    total_kb = 0
-    for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemTotal:"):
-            total_kb = int(line.split()[1])
-    limit = _text(root / "sys/fs/cgroup/memory.max").strip()
-    return min(total_kb * 1024, int(limit)) // 2**20 if limit.isdigit() else total_kb // 1024

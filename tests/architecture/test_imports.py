@@ -38,6 +38,23 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
+# the same for the runtime; what tells one floor from the next is what a reader must know before
+DEVICE_FLOORS = (
+    {"version", "errors"},
+    {"schema", "children", "locks", "proof", "memory", "measure", "image_files", "onnx_walk", "preprocess"},
+    {"signature", "tiff", "tasks"},
+    {"jpeg"},
+    {"decode", "manifest"},
+    {"bundle", "golden", f"{DEVICE}.backends.base"},
+    {"nvidia"},
+    {"backends"},
+    {"probe"},
+    {"session"},
+    {"doctor"},
+    {"bench", "install"},
+    {"cli", "pytest_plugin"},
+    {"__init__", "__main__"},
+)
 # rooms of the runtime that several backends of one vendor share: what they may import, inside functions only
 VENDOR_ROOMS = {f"{DEVICE}.nvidia": ("tensorrt", "cuda")}
 # libraries that one module of the core wraps, with their reasons in runtimes/pyproject.toml; inside functions only
@@ -69,6 +86,7 @@ class Module:
     name: str
     path: Path
     imports: tuple[Import, ...]
+    lazy: bool  # loads on first use what it shows to type checkers
 
     @property
     def room(self) -> str:
@@ -85,33 +103,38 @@ def modules(root: Path, package: str) -> dict[str, Module]:
         name = ".".join(path.relative_to(base).with_suffix("").parts)
         name = name.removesuffix(".__init__") if name.count(".") > 1 else name
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        imports = tuple(_imports(tree, at_module_level=True, for_types_only=False))
-        found[name] = Module(name=name, path=path.relative_to(root), imports=imports)
+        own = "" if name.endswith("__init__") and name.count(".") == 1 else name
+        imports = tuple(_imports(tree, own, at_module_level=True, for_types_only=False))
+        lazy = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+        found[name] = Module(name=name, path=path.relative_to(root), imports=imports, lazy=lazy)
     return found
 
 
-def _imports(node: ast.AST, *, at_module_level: bool, for_types_only: bool) -> Iterator[Import]:
+def _imports(node: ast.AST, own: str, *, at_module_level: bool, for_types_only: bool) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
-        for name in _imported(child):
+        for name in _imported(child, own):
             yield Import(module=name, line=child.lineno, at_module_level=at_module_level, for_types_only=for_types_only)
         inside_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         types_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
         yield from _imports(
             child,
+            own,
             at_module_level=at_module_level and not inside_function,
             for_types_only=for_types_only or types_only,
         )
 
 
-def _imported(node: ast.AST) -> list[str]:
+def _imported(node: ast.AST, own: str) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         return [f"{node.module}.{alias.name}" for alias in node.names]
     if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).endswith(("import_module", "__import__")):
-        first = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
-        if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            return [first.value.rstrip(".")]
+        parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+        if isinstance(parts[0], ast.FormattedValue) and ast.unparse(parts[0].value) == "__name__":
+            parts = [ast.Constant(own + str(getattr(parts[1], "value", "")))]
+        if isinstance(parts[0], ast.Constant) and isinstance(parts[0].value, str):
+            return [f"{parts[0].value}*" if parts[0].value.endswith(".") else parts[0].value]
     return []
 
 
@@ -204,15 +227,20 @@ def _loaded_chains(tree: dict[str, Module], start: Module) -> Iterator[list[str]
 
 
 def floor_violations(root: Path) -> Iterator[str]:
-    """Rooms of the host import downwards only, inside functions too, so they can be understood one by one."""
-    floor = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-    for module in modules(root, HOST).values():
+    """Rooms import downwards only, inside functions too, so they can be understood one by one."""
+    yield from _floor_violations(root, HOST, FLOORS)
+    yield from _floor_violations(root, DEVICE, DEVICE_FLOORS)
+
+
+def _floor_violations(root: Path, package: str, floors: tuple[set[str], ...]) -> Iterator[str]:
+    floor = {room: level for level, rooms in enumerate(floors) for room in rooms}
+    for module in modules(root, package).values():
         own = floor.get(module.name, floor.get(module.room))
         if own is None:
             yield f"{module.path}: room {module.room} stands on no floor of this test"
             continue
         for found in module.imports:
-            if found.top != HOST or found.for_types_only:
+            if found.top != package or (found.for_types_only and not module.lazy):
                 continue
             target = found.module.partition(".")[2].partition(".")[0]
             level = next(
@@ -222,12 +250,43 @@ def floor_violations(root: Path) -> Iterator[str]:
                 yield module.at(found, f"{module.room} must import downwards; it imports")
 
 
+def circle_violations(root: Path) -> Iterator[str]:
+    """No module needs itself: imports inside functions, of discovered files and of a lazy door count, types do not."""
+    tree = {name.removesuffix(".__init__"): module for p in (DEVICE, HOST) for name, module in modules(root, p).items()}
+    needs = {name: set(_needed(tree, name)) for name in tree}
+    while free := {name for name in needs if not needs[name]}:  # what needs nothing is in no circle
+        needs = {name: needed - free for name, needed in needs.items() if name not in free}
+    while needs:
+        chain = [min(needs)]
+        while chain[-1] not in chain[:-1]:
+            chain.append(min(needs[chain[-1]]))
+        circle = chain[chain.index(chain[-1]) :]
+        yield f"{tree[circle[0]].path}: a circle of imports: {' -> '.join(circle)}"
+        needs.pop(circle[0])
+        while free := {name for name in needs if not needs[name] & needs.keys()}:
+            needs = {name: needed for name, needed in needs.items() if name not in free}
+        needs = {name: needed & needs.keys() for name, needed in needs.items()}
+
+
+def _needed(tree: dict[str, Module], name: str) -> Iterator[str]:
+    for found in tree[name].imports:
+        if found.for_types_only and not tree[name].lazy:
+            continue
+        package = found.module.removesuffix("*")
+        if package != found.module:
+            yield from (other for other in tree if other.rpartition(".")[0] == package.rstrip("."))
+        else:
+            target = next((n for n in (found.module, found.module.rpartition(".")[0]) if n in tree), name)
+            yield from {target} - {name}
+
+
 RULES: dict[str, Callable[[Path], Iterator[str]]] = {
     "device core": device_core_violations,
     "backend": backend_violations,
     "device to host": device_imports_host_violations,
     "light room": light_room_violations,
     "floors": floor_violations,
+    "circles": circle_violations,
 }
 
 
@@ -285,12 +344,36 @@ def test_the_tree_keeps_the_rule(rule):
         ("floors", "edgetl/data/x.py", "def f():\n    from edgetl.deploy import plan", "must import downwards"),
         ("floors", "edgetl/finetune/x.py", "import edgetl.cli", "finetune must import downwards"),
         ("floors", "edgetl/newroom/x.py", "", "stands on no floor"),
+        ("floors", "runtimes/edgetl_runtime/bench/x.py", "def f():\n    import edgetl_runtime.cli.x", "downwards"),
+        ("floors", "runtimes/edgetl_runtime/memory.py", "from edgetl_runtime import backends", "downwards"),
+        ("floors", "runtimes/edgetl_runtime/newroom.py", "", "stands on no floor"),
+        (
+            "circles",
+            "edgetl/data/heavy.py",
+            "def f():\n    import edgetl.cli.lazy",
+            "edgetl.cli.lazy -> edgetl.data.heavy",
+        ),
+        (
+            "circles",
+            "runtimes/edgetl_runtime/backends/alpha.py",
+            "from edgetl_runtime.backends import get",
+            "-> edgetl_runtime.backends",
+        ),
+        (
+            "circles",
+            "runtimes/edgetl_runtime/session.py",
+            "from edgetl_runtime import __version__",
+            "edgetl_runtime -> edgetl_runtime.session",
+        ),
     ],
 )
 def test_the_rule_fires_on_a_planted_violation(rule, file, source, words, tmp_path):
     planted = {
         "runtimes/edgetl_runtime/backends/alpha.py": "BackendInfo(module='vendor')\ndef f():\n    import vendor.core",
-        "runtimes/edgetl_runtime/core.py": "import numpy as np\ndef f():\n    import cv2",
+        "runtimes/edgetl_runtime/backends/__init__.py": "import_module(f'{__name__}.{name}')",
+        "runtimes/edgetl_runtime/session.py": "import numpy as np\ndef f():\n    import cv2",
+        "runtimes/edgetl_runtime/__init__.py": "if TYPE_CHECKING:\n    from edgetl_runtime.session import open\n"
+        "def __getattr__(name): ...",
         "edgetl/data/heavy.py": "import torch",
         "edgetl/cli/lazy.py": "def run():\n    import edgetl.data.heavy, torch",
     }

@@ -78,3 +78,16 @@ def test_a_kernel_that_does_not_say_is_not_known(machine):
 def test_the_real_machine_says_something():
     assert memory.available_mb() > 10
     assert 5 < (memory.peak_memory_mb() or 0) < 100_000
+
+
+@pytest.mark.parametrize(("limit", "expected_mb"), [(str(512 * 2**20), 512), ("max", 7714), (None, 7714)])
+def test_total_is_the_machines_or_the_control_groups_the_smaller(machine, limit, expected_mb):
+    root = machine(4000, 50)
+    if limit is not None:
+        (root / "sys/fs/cgroup").mkdir(parents=True)
+        (root / "sys/fs/cgroup/memory.max").write_text(limit + "\n")
+    assert memory.total_mb(root) == expected_mb
+
+
+def test_total_is_0_where_the_kernel_does_not_say(tmp_path):
+    assert memory.total_mb(tmp_path) == 0

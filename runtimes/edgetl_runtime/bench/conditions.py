@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgetl_runtime import __version__
 from edgetl_runtime.probe import facts
+from edgetl_runtime.version import __version__
 
 FOREIGN_ABOVE = 0.05  # of the machine
 SLOWER_CLOCK_ABOVE = 0.05

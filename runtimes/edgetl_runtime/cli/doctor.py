@@ -90,10 +90,11 @@ def keep(said: Recording, path: str) -> None:
 
 def examine(said: Recording, need: Need) -> dict[str, Any]:
     """Return the result of the command: facts, findings and the exit code."""
-    from edgetl_runtime.doctor import findings, readers
+    from edgetl_runtime.doctor import readers
+    from edgetl_runtime.doctor.diagnosis import diagnose
     from edgetl_runtime.schema import to_mapping
 
-    diagnosis = findings.diagnose(said, need)
+    diagnosis = diagnose(said, need)
     return {
         "schema": "edgetl.doctor/1",
         "exit": UnfitError.exit_code if diagnosis.worst == "fail" else 0,

@@ -10,7 +10,6 @@ import getpass
 import logging
 import os
 import pwd
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import BundleError, BusyError, EdgetlError, InstallError, OutdatedError, printable
 from edgetl_runtime.install.disk import Disk
 from edgetl_runtime.install.log import DeploymentLog
-from edgetl_runtime.install.state import Generation, State, StateFile
+from edgetl_runtime.install.recovery import recover
+from edgetl_runtime.install.state import Generation, State, StateFile, new_id
 from edgetl_runtime.install.trust import TrustStore
 from edgetl_runtime.schema import from_json, from_mapping
 
@@ -100,8 +100,6 @@ class Device:
                 raise BusyError(f"{self.root}", "free", f"{self.busy_phase() or 'another command'} at work", fix=fix)
             self._descriptor = descriptor
             self.tell(phase)
-            from edgetl_runtime.install.recovery import recover
-
             self.state = recover(self, service_runs=not as_service and self.service_runs())
             yield self.state
             os.ftruncate(descriptor, 0)
@@ -388,11 +386,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, InstallError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def new_id() -> str:
-    """Return an id for a deployment; random, because the clock may stand still."""
-    return secrets.token_hex(8)
 
 
 def _user() -> str:

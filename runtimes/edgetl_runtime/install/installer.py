@@ -27,8 +27,8 @@ from edgetl_runtime.errors import (
     unreadable,
 )
 from edgetl_runtime.install import engine_cache, selftest
-from edgetl_runtime.install.device import BUNDLE_NAME, PROOF_NAME, RECORD_NAME, Device, new_id
-from edgetl_runtime.install.state import Active, Generation, Trial
+from edgetl_runtime.install.device import BUNDLE_NAME, PROOF_NAME, RECORD_NAME, Device
+from edgetl_runtime.install.state import Active, Generation, Trial, new_id
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from edgetl_runtime.errors import EdgetlError, InstallError
-from edgetl_runtime.install.state import State
+from edgetl_runtime.install.state import Event, State, new_id
 from edgetl_runtime.schema import from_mapping
 
 if TYPE_CHECKING:
@@ -83,8 +83,6 @@ def _with_whole_generation(device: Device, state: State) -> State:
 
     One that needs a newer runtime than this is not: a runtime that was downgraded must not throw it away.
     """
-    from edgetl_runtime.install.device import new_id
-
     damaged = state.committed
     fault = device.fault(damaged) if damaged is not None else None
     if damaged is None or fault is None:
@@ -120,8 +118,6 @@ def _without_state(device: Device) -> State:
 
 def _numbered(device: Device, state: State, number: int) -> State:
     """Go on numbering where the log ended; a trial of unknown outcome is over, as after any doubt."""
-    from edgetl_runtime.install.state import Event
-
     marker = Event(
         number=number, deployment="", result="TRIAL", reason="", source=None, target=None, key_id=None,
         who="", time="", floor=state.floor,
@@ -132,8 +128,6 @@ def _numbered(device: Device, state: State, number: int) -> State:
 
 def _from_disk(device: Device) -> State:
     """Take what `current` points to, else the newest whole generation; the floor is the highest sequence found."""
-    from edgetl_runtime.install.device import new_id
-
     installed = [g for g in device.installed() if device.proof(g).get("passed") and device.fault(g) is None]
     pointed = (device.points_to() or "").rpartition("/")[2]
     ordered = sorted(installed, key=lambda g: (g.name == pointed, g.sequence))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl_runtime.errors import BundleError, EdgetlError, InstallError
@@ -159,6 +160,11 @@ class State:
         number = self.events[-1].number + 1 if self.events else 1
         event = Event(number=number, floor=self.floor, **fields)
         return dataclasses.replace(self, events=(*self.events, event)[-EVENTS_KEPT:])
+
+
+def new_id() -> str:
+    """Return an id for a deployment; random, because the clock may stand still."""
+    return secrets.token_hex(8)
 
 
 def encode(state: State) -> bytes:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import platform
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -163,9 +164,7 @@ class NvidiaBackend(base.Backend):
         return library.load(self.flavour).title
 
     def _wrong_machine(self, facts: Facts | None) -> str | None:
-        from edgetl_runtime import probe
-
-        arch = probe.arch() if facts is None else facts.arch
+        arch = platform.machine() if facts is None else facts.arch
         return None if arch in self.info.runs_on else f"{self.info.name} does not run on {arch}"
 
     def _load(self, artifact: base.Artifact, options: base.LoadOptions) -> EngineSession:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edgetl_runtime import children, probe
+from edgetl_runtime import children, memory
 from edgetl_runtime.errors import BackendError, EdgetlError, GraphError
 from edgetl_runtime.nvidia.request import BuildOptions, Built, Limits, Refusal, Step
 
@@ -157,7 +157,7 @@ class _Watch:
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits, self.clock = limits, clock
-        self.memory_mb = limits.memory_mb or int(MEMORY_SHARE * probe.facts().memory_mb)
+        self.memory_mb = limits.memory_mb or int(MEMORY_SHARE * memory.total_mb())
         self.step: Step | None = None
 
     def begin(self, pid: int) -> None:

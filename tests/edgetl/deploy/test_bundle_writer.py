@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgetl.deploy import bundle_writer
+from edgetl.deploy import bundle_writer, signing
 from edgetl_runtime import bundle
-from edgetl_runtime.errors import BundleError, UsageError
+from edgetl_runtime.errors import BundleError, SignatureError, UsageError
+from edgetl_runtime.signature import TrustedKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def test_write_bundle_keeps_the_old_file_when_interrupted(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundle_writer.bundle, "open_bundle", interrupt)
+    monkeypatch.setattr(bundle_writer.bundles, "open_bundle", interrupt)
     with pytest.raises(KeyboardInterrupt):
         bundle_writer.write_bundle(path, *tiny_parts(), replace=True)
     assert path.read_bytes() == b"old"
@@ -98,3 +99,33 @@ def test_write_bundle_refuses_hostile_models_and_missing_members(
     with pytest.raises(BundleError, match=r"none called 'golden/003\.png'"):
         bundle_writer.write_bundle(tmp_path / "a.edgetl", fields, members)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    return [signing.new_key(folder / f"{name}.key") for name in ("one", "two")]
+
+
+def test_sign_bundle_replaces_signatures_and_leaves_every_member(tiny_bundle, keys):
+    path = tiny_bundle()
+    with bundle.open_bundle(path) as opened:
+        before = opened.digests
+    for signers in ((keys[0],), tuple(keys)):
+        bundle_writer.sign_bundle(path, signers)
+        for key in signers:
+            with bundle.open_bundle(path, trust=[TrustedKey(pem=key.pem)]) as opened:
+                opened.verify()
+                assert opened.digests == before
+                assert len(opened.signatures) == len(signers)
+
+
+def test_attach_refuses_a_signature_about_another_bundle(tiny_bundle, keys):
+    path, other = tiny_bundle(), tiny_bundle(sequence=2)
+    bundle_writer.sign_bundle(other, (keys[0],))
+    with bundle.open_bundle(other) as opened:
+        envelope = opened.signatures[0]
+    whole = path.read_bytes()
+    with pytest.raises(SignatureError, match="about the members"):
+        bundle_writer.attach(path, [envelope])
+    assert path.read_bytes() == whole

@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from edgetl.deploy import fresh, offline
-from edgetl.deploy.bundle_writer import write_bundle
-from edgetl.deploy.signing import new_key, sign_bundle
+from edgetl.deploy.bundle_writer import sign_bundle, write_bundle
+from edgetl.deploy.signing import new_key
 from edgetl_runtime.errors import EdgetlError, InstallError, UsageError
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
