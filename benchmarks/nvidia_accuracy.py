@@ -68,7 +68,7 @@ def evaluate(path: Path) -> dict[str, Any]:
     run = folder.read()
     samples = read_split(folder.split_csv, run.classes)
     splits = {name: [s for s in samples if s.split == name] for name in ("train", "test")}
-    images = {name: load_images(found, run.preprocess, cache_dir=None) for name, found in splits.items()}
+    images = {name: load_images(found, run.preprocess) for name, found in splits.items()}
     labels = {name: np.array([s.label for s in found], np.int64) for name, found in splits.items()}
     model = export_run(folder, run).model
     calibration = select(images["train"], labels["train"], seed=run.config["seed"])

@@ -71,7 +71,7 @@ class Bench:
         self.splits: dict[str, room.Split] = {}
         for name in ("train", "val", "test"):
             chosen = [s for s in samples if s.split == name]
-            images = load_images(chosen, self.run.preprocess, cache_dir=path / "cache")
+            images = load_images(chosen, self.run.preprocess)
             self.splits[name] = room.Split(images=images, labels=np.array([s.label for s in chosen], np.int64))
         self.train = [s for s in samples if s.split == "train"]
         train = self.splits["train"]

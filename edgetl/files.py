@@ -9,11 +9,11 @@ import contextlib
 import hashlib
 import os
 import platform
-import secrets
 import shutil
 from typing import TYPE_CHECKING
 
 from edgetl.errors import InUseError
+from edgetl_runtime import durable
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.locks import open_lock, try_lock, wait_lock
 
@@ -26,16 +26,8 @@ CHANGE_LOCK = ".edgetl.change.lock"
 
 
 def write_whole(path: Path, data: bytes) -> str:
-    """Write a file durably: temporary file of this process's own, fsync, rename; return the SHA-256 of `data`."""
-    temporary = path.with_name(f".edgetl-{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a file durably, or leave the old one; return the SHA-256 of `data`."""
+    durable.write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetl.files import write_whole
 from edgetl_runtime.bench.record import read_record
 from edgetl_runtime.bench.text import record_markdown
 from edgetl_runtime.errors import EdgetlError, UsageError
@@ -73,7 +74,7 @@ def _measure(args: argparse.Namespace, remote: Remote, folder: str) -> tuple[dic
         fetch(remote, there, record_file)
         record = read_record(record_file)
         if args.out is not None:
-            args.out.write_bytes(record_file.read_bytes())
+            write_whole(args.out, record_file.read_bytes())
     if args.summary is not None:
         args.summary.write_text(record_markdown(record), encoding="utf-8")
     here = {"bundle": str(args.bundle), "record": args.out and str(args.out), "host": args.host}

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import hashlib
-import os
 import stat
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgetl.deploy import signing
 from edgetl_runtime import bundle as bundles
+from edgetl_runtime import durable, onnx_walk, signature
 from edgetl_runtime import manifest as manifests
-from edgetl_runtime import onnx_walk, signature
 from edgetl_runtime.errors import BundleError, SignatureError, UsageError
 from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from edgetl.deploy.signing import SigningKey
     from edgetl_runtime.manifest import Manifest
@@ -77,17 +75,11 @@ def write_signed(path: Path, members: Mapping[str, bytes], signed: bytes) -> Non
         OSError: The disk is full or not writable; nothing is left behind.
     """
     head = {manifests.MANIFEST_NAME: members[manifests.MANIFEST_NAME], manifests.SIGNATURE_NAME: signed}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        _write(partial, {**head, **members}.items())
-        with bundles.open_bundle(partial) as written:
+    with durable.whole(path) as file:
+        _write(file, {**head, **members}.items())
+        durable.sync(file)
+        with bundles.open_bundle(Path(file.name)) as written:
             written.verify()
-        partial.replace(path)
-    except BaseException:  # an interrupt too must leave nothing half-done
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
-        raise
-    _sync_folder(path.parent)
 
 
 def attach(path: Path, envelopes: list[dict[str, Any]]) -> None:
@@ -137,22 +129,10 @@ def _check(members: Mapping[str, bytes]) -> None:
             onnx_walk.check(data, name=f"model '{name}'")
 
 
-def _write(partial: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    with partial.open("xb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-            for name, data in members:
-                info = zipfile.ZipInfo(name, _FIXED_DATE)
-                info.create_system = _UNIX
-                info.external_attr = (stat.S_IFREG | 0o644) << 16
-                archive.writestr(info, data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(file: BinaryIO, members: Iterable[tuple[str, bytes]]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for name, data in members:
+            info = zipfile.ZipInfo(name, _FIXED_DATE)
+            info.create_system = _UNIX
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(info, data)

@@ -30,7 +30,7 @@ from edgetl.deploy.retraining import retrained
 from edgetl.deploy.terms import require_proof, untested_terms
 from edgetl.versions import versions
 from edgetl_runtime import __version__ as runtime_version
-from edgetl_runtime import tasks
+from edgetl_runtime import durable, tasks
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.manifest import Manifest, VariantManifest
 from edgetl_runtime.probe import facts
@@ -131,7 +131,7 @@ class Deploying:
         from edgetl.data.images import load_images
 
         with self.progress.stage(f"decode {name}") as advance:
-            images = load_images(self.samples[name], self.run.preprocess, cache_dir=None, progress=advance)
+            images = load_images(self.samples[name], self.run.preprocess, progress=advance)
         labels = np.array([s.label for s in self.samples[name]], np.int64)
         return Split(images=images, labels=labels, groups=tuple(s.unit for s in self.samples[name]))
 
@@ -287,7 +287,7 @@ class Deploying:
                 memory_mb = self._prove(partial, chosen)
                 if out.exists() and not replace:
                     write_bundle(out, manifest, members)  # refuses, with the one sentence for it
-                partial.replace(out)
+                durable.move(partial, out)
             finally:
                 partial.unlink(missing_ok=True)
         return memory_mb

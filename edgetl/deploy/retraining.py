@@ -62,7 +62,7 @@ def _retrain(
 
     taught = adapt(
         load_model(folder, run),
-        load_images(train, run.preprocess, cache_dir=None),
+        load_images(train, run.preprocess),
         mean=run.mean,
         std=run.std,
         symmetric=rounding == "symmetric",

@@ -6,13 +6,12 @@ import base64
 import dataclasses
 import datetime as dt
 import json
-import os
 import secrets
 import stat
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import durable, signature
 from edgetl_runtime import manifest as manifests
-from edgetl_runtime import signature
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,17 +60,9 @@ def new_key(path: Path) -> SigningKey:
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     made = SigningKey(private=key, pem=signature.public_pem(key.public_key()))
-    _write_new(path, pem, 0o600)
-    _write_new(public, made.pem.encode(), 0o644)
+    durable.write_new(path, pem, mode=durable.PRIVATE)
+    durable.write_new(public, made.pem.encode())
     return made
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_key(path: Path) -> SigningKey:

@@ -21,6 +21,7 @@ from edgetl.files import changing
 from edgetl.finetune.store import load_model
 from edgetl.run import write_json
 from edgetl.versions import versions
+from edgetl_runtime import durable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,14 +91,14 @@ def _exported_before(path: Path, record_path: Path, key: dict[str, Any]) -> Expo
 def _export(folder: RunFolder, run: Run, path: Path) -> dict[str, Any]:
     model = load_model(folder, run)
     samples = spread([s for s in read_split(folder.split_csv, run.classes) if s.split == "val"], PARITY_IMAGES)
-    images = load_images(samples, run.preprocess, cache_dir=None)
+    images = load_images(samples, run.preprocess)
     unproven = path.with_name("unproven.onnx")
     size_px = (run.preprocess.height_px, run.preprocess.width_px)
     try:
         with torch.no_grad():
             result = export_onnx(model, mean=run.mean, std=run.std, size_px=size_px, path=unproven)
             report = check_parity(deployable(model, mean=run.mean, std=run.std), unproven, images)
-        unproven.replace(path)
+        durable.move(unproven, path)
     finally:
         unproven.unlink(missing_ok=True)  # beyond tolerance nothing is left that could be shipped
     frames = _file_against_frame(run, samples, images, path.read_bytes())
@@ -109,7 +110,7 @@ def _file_against_frame(run: Run, samples: Sequence[Sample], images: NDArray[np.
 
     A JPEG may be shrunk while decoding, a frame may not: the tensors differ by a few grey levels.
     """
-    frames = load_images(samples, dataclasses.replace(run.preprocess, decode_scale=1), cache_dir=None)
+    frames = load_images(samples, dataclasses.replace(run.preprocess, decode_scale=1))
     differ = np.abs(images.astype(np.int16) - frames).max(axis=(1, 2, 3))
     changed = np.flatnonzero(differ)
     result = {"count": len(images), "tensors_differ": len(changed), "max_grey_levels": int(differ.max()), "flips": 0}

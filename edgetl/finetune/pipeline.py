@@ -166,7 +166,7 @@ class Finetuning:
 
     def _examples(self, samples: tuple[Sample, ...], name: str) -> Examples:
         with self.progress.stage(f"decode {name}") as advance:
-            images = load_images(samples, self.preprocess, cache_dir=None, progress=self._stoppable(advance))
+            images = load_images(samples, self.preprocess, progress=self._stoppable(advance))
         labels = np.array([s.label for s in samples], np.int64)
         certainty = np.array([s.certainty for s in samples], np.float64)
         targets = soft_targets(labels, certainty, len(self.data.classes))

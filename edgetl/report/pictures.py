@@ -195,7 +195,7 @@ def lookalikes(listing: Sequence[Listed], run: Run) -> Lookalikes:
     side = LOOKALIKE_SIDE_PX
     spec = dataclasses.replace(run.preprocess, width_px=side, height_px=side, decode_scale=8)
     try:
-        pairs = near_duplicates(load_images(samples, spec, cache_dir=None), samples)
+        pairs = near_duplicates(load_images(samples, spec), samples)
     except EdgetlError:
         return Lookalikes(unchecked="image files changed since the run")
     ends = [(samples[p.first], samples[p.second]) for p in pairs]

@@ -14,10 +14,11 @@ import random
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from edgetl.errors import ConnectionLostError, HostUnreachableError, RemoteError, TransportError
 from edgetl.transport.ssh import SSH_FAILED
+from edgetl_runtime import durable
 from edgetl_runtime.children import Tail
 from edgetl_runtime.errors import UsageError, unreadable
 
@@ -173,8 +174,7 @@ def fetch(
         if _digest(part) != digest:
             part.unlink()
             return False
-        part.replace(target)
-        _sync_folder(target.parent)
+        durable.move(part, target)
         return True
 
     interruptions = _persist(remote, once, attempts, f"the copy of {source} from {remote.address}", progress)
@@ -279,10 +279,10 @@ def _pull(remote: Remote, source: str, part: Path, offset: int, progress: _Progr
             block = os.read(pipe.fileno(), BLOCK_BYTES)
             if not block:
                 break
-            file_offset += os.pwrite(file, block, file_offset)
+            file_offset += os.pwrite(file.fileno(), block, file_offset)
             progress.move(len(block))
-        os.ftruncate(file, file_offset)
-        os.fsync(file)
+        file.truncate(file_offset)
+        durable.sync(file)
         process.wait()
         words = said.text()
     _require_success(remote, process.returncode, source, "readable", words)
@@ -299,13 +299,11 @@ def _require_success(remote: Remote, code: int, path: str, must: str, words: str
 
 
 @contextlib.contextmanager
-def _opened(part: Path) -> Iterator[int]:
+def _opened(part: Path) -> Iterator[BinaryIO]:
     part.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        yield cast("BinaryIO", file)
 
 
 def _describe_here(path: Path) -> tuple[int, str]:
@@ -321,12 +319,3 @@ def _describe_here(path: Path) -> tuple[int, str]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -41,7 +41,7 @@ FLOORS = (
 # the same for the runtime; what tells one floor from the next is what a reader must know before
 DEVICE_FLOORS = (
     {"version", "errors"},
-    {"schema", "children", "locks", "proof", "memory", "measure", "image_files", "onnx_walk", "preprocess"},
+    {"schema", "children", "durable", "locks", "proof", "memory", "measure", "image_files", "onnx_walk", "preprocess"},
     {"signature", "tiff", "tasks"},
     {"jpeg"},
     {"decode", "manifest"},

@@ -49,6 +49,8 @@ INTERPRETER = {
     "runtimes/edgetl_runtime/doctor/recording.py",
     "runtimes/edgetl_runtime/install/unit.py",
 }
+# who may sync and rename; a device's state has steps of its own, which tests interrupt one by one
+DURABLE = {"runtimes/edgetl_runtime/durable.py", "runtimes/edgetl_runtime/install/disk.py"}
 BANNED_FILES = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
 SOURCES = (("", "edgetl"), ("runtimes", "edgetl_runtime"))
 
@@ -138,6 +140,24 @@ def careless_children(root: Path) -> Iterator[str]:
             yield f"{path.relative_to(root)} starts Python by itself, not through edgetl_runtime.children"
 
 
+def careless_writes(root: Path) -> Iterator[str]:
+    """Syncing and renaming have rules (file, name, folder, in this order), which two modules keep for all."""
+    for source in sources(root):
+        name = location(root, source).relative_to(root).as_posix()
+        if name in DURABLE:
+            continue
+        for node in ast.walk(ast.parse(location(root, source).read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            renames = node.func.attr in ("rename", "replace") and len(node.args) == 1 and not node.keywords
+            if (
+                renames
+                or node.func.attr in ("fsync", "fdatasync")
+                or ast.unparse(node.func) in ("os.replace", "os.rename")
+            ):
+                yield f"{name}:{node.lineno} makes a file durable by itself, not through edgetl_runtime.durable"
+
+
 def _is_broad(handler: ast.ExceptHandler) -> bool:
     caught = {getattr(n, "id", None) for n in ast.walk(handler.type)} if handler.type else {"BaseException"}
     raises_again = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
@@ -151,6 +171,7 @@ RULES: dict[str, Callable[[Path], Iterator[str]]] = {
     "names": vague_names,
     "care": careless_code,
     "children": careless_children,
+    "durable": careless_writes,
 }
 
 
@@ -177,6 +198,9 @@ def test_the_tree_keeps_the_rule(rule):
         ("care", "edgetl/new.py", "print('x')", "new.py:1 prints"),
         ("care", "edgetl/new.py", "try:\n    f()\nexcept Exception:\n    x = 1", "new.py:3 swallows"),
         ("care", "edgetl/new.py", "try:\n    f()\nexcept (ValueError, Exception):\n    raise E", "swallows"),
+        ("durable", "edgetl/new.py", "def f(path):\n    os.fsync(path.descriptor)", "new.py:2 makes a file durable"),
+        ("durable", "edgetl/new.py", "part.replace(path)", "not through edgetl_runtime.durable"),
+        ("durable", "runtimes/edgetl_runtime/new.py", "os.replace(a, b)", "not through edgetl_runtime.durable"),
         ("children", "edgetl/new.py", "run([sys.executable, '-m', 'pip'])", "new.py starts Python by itself"),
     ],
 )

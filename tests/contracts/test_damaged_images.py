@@ -125,7 +125,7 @@ def test_training_refuses_what_the_station_refuses(tmp_path, kind):
     path.write_bytes(data)
     sample = Sample(path=path, label=0, split="train", sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(ImageError):
-        load_images([sample], PreprocessSpec(width_px=16, height_px=16), cache_dir=None)
+        load_images([sample], PreprocessSpec(width_px=16, height_px=16))
 
 
 @pytest.mark.parametrize("kind", ["JPEG, 4 KiB missing", "LZW TIFF, 4 KiB zeroed", "WebP, 4 KiB zeroed"])

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from edgetl_runtime import durable
 from edgetl_runtime.bench.conditions import environment
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_json, from_mapping, to_mapping
@@ -57,9 +58,7 @@ def write(*, aa: float | None = None, between_days: float | None = None) -> Path
     )
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(to_mapping(new)) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    durable.write_whole(path, (json.dumps(to_mapping(new)) + "\n").encode())
     return path
 
 

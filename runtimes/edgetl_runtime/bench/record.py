@@ -6,11 +6,11 @@ import dataclasses
 import gzip
 import itertools
 import json
-import os
 import statistics
 import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgetl_runtime import durable
 from edgetl_runtime.errors import UsageError, unreadable
 from edgetl_runtime.measure import percentile
 from edgetl_runtime.schema import from_json, from_mapping, to_mapping
@@ -190,12 +190,7 @@ def _outliers(samples: Sequence[float]) -> int:
 def write_record(path: Path, record: Record) -> None:
     """Write a record whole or not at all, compressed where the name ends in `.gz`."""
     data = json.dumps(to_mapping(record), allow_nan=False).encode()
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    durable.write_whole(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_record(path: Path) -> Record:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import durable
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,9 +110,4 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(text.getvalue().encode("utf-8", "surrogateescape"))  # names of files may hold any byte
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    durable.write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))  # names of files may hold any byte

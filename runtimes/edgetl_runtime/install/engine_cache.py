@@ -15,13 +15,12 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import backends, probe, session
+from edgetl_runtime import backends, durable, probe, session
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
@@ -79,9 +78,7 @@ def seal(root: Path, key: str) -> None:
         return
     folder = root / "cache" / key
     text = json.dumps({"hmac": _digest(root, folder)})
-    temporary = folder / (SEAL_NAME + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / SEAL_NAME)
+    durable.write_whole(folder / SEAL_NAME, text.encode())
 
 
 @contextlib.contextmanager
@@ -165,7 +162,7 @@ def is_sealed(root: Path, key: str) -> bool:
 def _digest(root: Path, folder: Path) -> str:
     found = hmac.new(_device_key(root), folder.name.encode(), hashlib.sha256)
     for path in sorted(folder.rglob("*")):
-        if path.name in (SEAL_NAME, SEAL_NAME + ".tmp"):
+        if path.name == SEAL_NAME:
             continue
         name = str(path.relative_to(folder)).encode()
         kind = b"link" if path.is_symlink() else b"file" if path.is_file() else b"other"
@@ -182,13 +179,5 @@ def _device_key(root: Path) -> bytes:
     if path.is_file() and path.stat().st_size == _KEY_BYTES:
         return path.read_bytes()
     key = secrets.token_bytes(_KEY_BYTES)
-    temporary = path.with_name("cache.key.tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, key)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
+    durable.write_whole(path, key, mode=durable.PRIVATE)
     return key

@@ -34,7 +34,7 @@ def recover(device: Device, *, service_runs: bool) -> State:
     """
     before = device.states.read()
     state = before if before is not None and not _outdated(device, before) else _without_state(device)
-    for path in sorted(device.root.glob("*.tmp")):
+    for path in sorted([*device.root.glob("*.tmp"), *device.root.glob("*.part")]):
         device.disk.remove(path)
     state = _finish(device, state, service_runs=service_runs)
     device.state = state

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import locks
+from edgetl_runtime import durable, locks
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.nvidia.process import WORK_PREFIX, disk_error
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 KEY_FILE = "private.key"
 KEPT_ENGINES = 8
-_PRIVATE = 0o600
 _WORDS = {
     "model_sha256": "the graph",
     "compiler": "TensorRT",
@@ -132,8 +131,8 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             code = _code(self._secret(create=True), mapping, plan)
             record = {"fingerprint": mapping, "code": code, "evidence": evidence}
-            _write(plan_path, plan)
-            _write(record_path, json.dumps(record, indent=1).encode())
+            durable.write_whole(plan_path, plan, mode=durable.PRIVATE)
+            durable.write_whole(record_path, json.dumps(record, indent=1).encode(), mode=durable.PRIVATE)
         except OSError as error:
             raise disk_error(error, self.folder) from error
         self._forget_old()
@@ -149,7 +148,7 @@ class EngineCache:
             BackendError: The disk is full or not writable.
         """
         try:
-            _write(self.timing(compiler), data)
+            durable.write_whole(self.timing(compiler), data, mode=durable.PRIVATE)
         except OSError as error:
             raise disk_error(error, self.folder) from error
 
@@ -186,7 +185,7 @@ class EngineCache:
         except FileNotFoundError:
             if not create:
                 return secrets.token_bytes(32)
-            _write(path, secrets.token_bytes(32))
+            durable.write_whole(path, secrets.token_bytes(32), mode=durable.PRIVATE)
             return path.read_bytes()
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
@@ -212,25 +211,6 @@ def default_folder(flavour: str) -> Path:
 def _code(secret: bytes, fingerprint: dict[str, Any], plan: bytes) -> str:
     words = json.dumps([fingerprint, hashlib.sha256(plan).hexdigest()], sort_keys=True)
     return hmac.new(secret, words.encode(), hashlib.sha256).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a private file whole or not at all; it survives a power cut."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _PRIVATE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _lock(descriptor: int, folder: Path, wait_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def test_write_bundle_leaves_nothing_when_the_disk_is_full(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bundle_writer.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         bundle_writer.write_bundle(tmp_path / "a.edgetl", *tiny_parts())
     assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ def test_load_model_computes_the_scores_of_the_run(run_folder):
     samples = [s for s in read_split(run_folder.split_csv, run.classes) if s.split == "test"]
     model = deployable(load_model(run_folder, run), mean=run.mean, std=run.std)
     with torch.no_grad():
-        logits = model(torch.from_numpy(load_images(samples, run.preprocess, cache_dir=None))).numpy()
+        logits = model(torch.from_numpy(load_images(samples, run.preprocess))).numpy()
     decisions = TASK.decided(probabilities(logits, run.temperature), run.labels, run.params)
     with run_folder.predictions.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
