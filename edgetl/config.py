@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from edgetl_runtime.errors import UsageError, unreadable
+from edgetl import toml
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
 
 if TYPE_CHECKING:
@@ -128,14 +128,7 @@ def read_section(file: Path, section: str, *, must_be_there: bool = False) -> di
     Raises:
         UsageError: The file is missing or not TOML, holds an unknown table, or lacks this one though it must not.
     """
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise unreadable(UsageError, f"configuration {file}", error, path=file) from error
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or numbers of thousands of digits
-        raise UsageError(
-            f"configuration {file}", "valid TOML", f"{error!s:.200}", fix=f"correct the line named, in {file}"
-        ) from error
+    content = toml.read(file, where=f"configuration {file}")
     for key in content:
         if key not in SECTIONS:
             got = "an unknown one"

@@ -69,7 +69,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points that no other one beats, cheapest first.
 
     Args:
-        points: (cost, gain) each; of two equal points the first is kept.
+        points: (cost, gain) each; of equal points all are kept, for none beats another.
 
     Example:
         >>> pareto_front([(4.0, 0.98), (2.0, 0.95), (3.0, 0.94), (9.0, 0.98)])
@@ -77,6 +77,6 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if not front or points[index][1] > points[front[-1]][1]:
+        if not front or points[index][1] > points[front[-1]][1] or points[index] == points[front[-1]]:
             front.append(index)
     return front

@@ -8,12 +8,12 @@ boards of a family share is written once. In a source checkout the folder is bes
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Literal
 
+from edgetl import toml
 from edgetl_runtime.doctor import boards
-from edgetl_runtime.errors import UsageError, unreadable
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
 
 SCHEMA_VERSION = 1
@@ -225,7 +225,7 @@ def read(path: Path) -> DeviceProfile:
         UsageError: The file is not TOML, or has unknown, missing or wrong keys.
     """
     where = f"devices/{path.name}"
-    mapping = _toml(path, where)
+    mapping = toml.read(path, where=where)
     family = mapping.get("family")
     if isinstance(family, str):
         shared = path.parent / FAMILIES / f"{family}.toml"
@@ -234,17 +234,8 @@ def read(path: Path) -> DeviceProfile:
             raise UsageError(
                 f"family of {where}", f"a file in devices/{FAMILIES}", f"'{family}'", fix=nearest(family, known)
             )
-        mapping = {**_toml(shared, f"devices/{FAMILIES}/{shared.name}"), **mapping}
+        mapping = {**toml.read(shared, where=f"devices/{FAMILIES}/{shared.name}"), **mapping}
     return from_mapping(DeviceProfile, mapping, where=where)
-
-
-def _toml(path: Path, where: str) -> dict[str, object]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise unreadable(UsageError, where, error, path=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(where, "valid TOML", str(error), fix=f"correct the line named, in {path}") from error
 
 
 def _folder() -> Path:

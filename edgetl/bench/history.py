@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from edgetl.metrics import pareto_front
 from edgetl_runtime.bench.record import Record, read_record
 from edgetl_runtime.bench.statistics import change_points
 from edgetl_runtime.bench.text import number
@@ -84,23 +85,11 @@ def to_mapping(found: Sequence[Series]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(one) for one in found]
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Say which (latency, accuracy) no other beats in both; of equal points all stay.
-
-    Example:
-        >>> pareto([(1.0, 0.9), (2.0, 0.95), (3.0, 0.94)])
-        [True, True, False]
-    """
-    return [
-        not any(x <= own_x and y >= own_y and (x, y) != (own_x, own_y) for x, y in points) for own_x, own_y in points
-    ]
-
-
 def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return one row for each record; `front` is None where accuracy is unknown."""
     rated = [r for r in records if r.accuracy is not None]
-    fronts = pareto([(r.summary["decision_ms"]["p50"], (r.accuracy or {})["accuracy"]) for r in rated])
-    on_front = {id(record): front for record, front in zip(rated, fronts, strict=True)}
+    front = pareto_front([(r.summary["decision_ms"]["p50"], (r.accuracy or {})["accuracy"]) for r in rated])
+    on_front = {id(record): place in front for place, record in enumerate(rated)}
     return [
         {
             "created": r.created,

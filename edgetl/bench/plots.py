@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgetl.bench.history import pareto
+from edgetl.metrics import pareto_front
 from edgetl.plotting import ACCENT, DEFECT, FAINT, GOOD, STYLE
 from edgetl_runtime.bench.record import pooled
 from edgetl_runtime.measure import percentile
@@ -103,12 +103,11 @@ def front(records: Sequence[Record]) -> Figure | None:
     if not rated:
         return None
     points = [(r.summary["decision_ms"]["p50"], (r.accuracy or {})["accuracy"]) for r in rated]
-    best = pareto(points)
+    best = pareto_front(points)
     with _drawing() as (figure, axes):
-        line = sorted({p for p, on in zip(points, best, strict=True) if on})
-        axes.step(*zip(*line, strict=True), where="post", color=GOOD)
-        for record, (x, y), on in zip(rated, points, best, strict=True):
-            axes.scatter([x], [y], color=GOOD if on else FAINT)
+        axes.step(*zip(*(points[place] for place in best), strict=True), where="post", color=GOOD)
+        for place, (record, (x, y)) in enumerate(zip(rated, points, strict=True)):
+            axes.scatter([x], [y], color=GOOD if place in best else FAINT)
             axes.annotate(name_of(record), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
         axes.set(xlabel="image to decision, p50 ms", ylabel="accuracy")
     return figure

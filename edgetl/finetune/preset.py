@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetl import toml
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FOLDER = Path(__file__).parent / "presets"
 FEW_IMAGES = 150
 SHALLOW = 0.34
 FAR_BELOW = 0.75
@@ -108,8 +109,7 @@ class Preset:
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of all presets."""
-    folder = resources.files("edgetl.finetune") / "presets"
-    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def read_preset(name: str) -> Preset:
@@ -124,8 +124,8 @@ def read_preset(name: str) -> Preset:
     """
     if name not in preset_names():
         raise UsageError("--preset", "a known preset", f"'{name}'", fix=nearest(name, preset_names()))
-    text = (resources.files("edgetl.finetune") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return from_mapping(Preset, tomllib.loads(text), where=f"presets/{name}.toml")
+    where = f"presets/{name}.toml"
+    return from_mapping(Preset, toml.read(FOLDER / f"{name}.toml", where=where), where=where)
 
 
 def preset_for(name: str, *, weights: str, note: Callable[[str], None]) -> Preset:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgetl import toml
 from edgetl.quantize import algorithms
-from edgetl_runtime.errors import UsageError, unreadable
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
 
 if TYPE_CHECKING:
@@ -145,13 +145,7 @@ def read(path: Path) -> Recipe:
         UsageError: The file is not TOML, has unknown, missing or wrong keys, or names an unknown algorithm.
     """
     where = f"recipe {path.name}"
-    try:
-        mapping = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise unreadable(UsageError, where, error, path=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(where, "valid TOML", str(error), fix=f"correct the line named, in {path}") from error
-    file = from_mapping(RecipeFile, mapping, where=where)
+    file = from_mapping(RecipeFile, toml.read(path, where=where), where=where)
     if file.schema_version != SCHEMA_VERSION:
         got = str(file.schema_version)
         raise UsageError(

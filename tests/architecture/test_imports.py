@@ -20,12 +20,15 @@ ROOT = Path(__file__).parents[2]
 STDLIB = frozenset(sys.stdlib_module_names)
 DEVICE, HOST = "edgetl_runtime", "edgetl"
 HEAVY = frozenset({"torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "tensorrt"})
-FREE_AT_START = ("api", "cli", "config", "profiles", "errors", "progress", "versions", "files", "__init__", "__main__")
+FREE_AT_START = (
+    "api", "cli", "config", "profiles", "errors", "progress", "versions", "files", "toml", "tasks", "names",
+    "__init__", "__main__",
+)  # fmt: skip
 LIGHT = (*FREE_AT_START, "deploy", "backbones", "run", "metrics", "thresholds", "report", "search", "transport")
 # rooms of the host, lowest first: an import goes down or stays; same floor means no import between them. A module may
 # stand apart from its room: exporting a run needs the run, while training needs the graph that is exported
 FLOORS = (
-    {"errors"},
+    {"errors", "toml"},
     {"config", "files", "metrics", "thresholds", "progress", "versions", "profiles", "__init__"},
     {"run", "transport"},
     {"backbones", "data", "quantize", "export"},

@@ -51,6 +51,7 @@ INTERPRETER = {
 }
 # who may sync and rename; a device's state has steps of its own, which tests interrupt one by one
 DURABLE = {"runtimes/edgetl_runtime/durable.py", "runtimes/edgetl_runtime/install/disk.py"}
+TOML, IMAGES = "edgetl/toml.py", "runtimes/edgetl_runtime/image_files.py"
 BANNED_FILES = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
 SOURCES = (("", "edgetl"), ("runtimes", "edgetl_runtime"))
 
@@ -158,6 +159,24 @@ def careless_writes(root: Path) -> Iterator[str]:
                 yield f"{name}:{node.lineno} makes a file durable by itself, not through edgetl_runtime.durable"
 
 
+def second_readers(root: Path) -> Iterator[str]:
+    """What must be understood alike everywhere is read in one place: TOML, and which names are images."""
+    for source in sources(root):
+        name = location(root, source).relative_to(root).as_posix()
+        for node in ast.walk(ast.parse(location(root, source).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import) and node.names[0].name == "tomllib" and name != TOML:
+                yield f"{name}:{node.lineno} reads TOML by itself, not through {TOML}"
+            if isinstance(node, ast.Tuple | ast.List | ast.Set) and name != IMAGES:
+                suffixes = {e.value for e in node.elts if isinstance(e, ast.Constant)} & {
+                    ".png",
+                    ".jpg",
+                    ".tif",
+                    ".bmp",
+                }
+                if len(suffixes) > 1:
+                    yield f"{name}:{node.lineno} has a list of image formats of its own, not that of {IMAGES}"
+
+
 def _is_broad(handler: ast.ExceptHandler) -> bool:
     caught = {getattr(n, "id", None) for n in ast.walk(handler.type)} if handler.type else {"BaseException"}
     raises_again = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
@@ -172,6 +191,7 @@ RULES: dict[str, Callable[[Path], Iterator[str]]] = {
     "care": careless_code,
     "children": careless_children,
     "durable": careless_writes,
+    "readers": second_readers,
 }
 
 
@@ -201,6 +221,13 @@ def test_the_tree_keeps_the_rule(rule):
         ("durable", "edgetl/new.py", "def f(path):\n    os.fsync(path.descriptor)", "new.py:2 makes a file durable"),
         ("durable", "edgetl/new.py", "part.replace(path)", "not through edgetl_runtime.durable"),
         ("durable", "runtimes/edgetl_runtime/new.py", "os.replace(a, b)", "not through edgetl_runtime.durable"),
+        ("readers", "edgetl/new.py", "def f():\n    import tomllib", "new.py:2 reads TOML by itself"),
+        (
+            "readers",
+            "runtimes/edgetl_runtime/new.py",
+            "SUFFIXES = ('.png', '.jpg')",
+            "a list of image formats of its own",
+        ),
         ("children", "edgetl/new.py", "run([sys.executable, '-m', 'pip'])", "new.py starts Python by itself"),
     ],
 )

@@ -366,8 +366,8 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        found = json.loads(line)
-    except ValueError:
+        found = json.loads(line)  # not strictly: an inode's number may have all of its 64 bits
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 EVENTS_KEPT = 16
-PERMITS_KEPT = 256
 ATTEMPTS = 3
 
 Result = Literal["TRIAL", "COMMITTED", "ROLLED_BACK", "REFUSED", "INTERRUPTED", "UNCHANGED"]
@@ -117,7 +116,7 @@ class State:
         trial: Generation on trial.
         active: Deployment under way.
         inconsistent: Why nothing can be run; None if all is well.
-        permits_used: Ids of the latest rollback permits that were used up by a commit.
+        permits_used: Ids of all rollback permits that were used up by a commit.
         events: The latest, for the log.
     """
 

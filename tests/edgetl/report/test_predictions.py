@@ -70,5 +70,5 @@ def test_read_predictions_passes_over_damaged_rows(fake_run: Callable) -> None:
     fake = fake_run()
     good = len(read_predictions(fake.folder.predictions, fake.run))
     with fake.folder.predictions.open("a", encoding="utf-8") as file:
-        file.write("x,test,ok,ok,nan,OK,0.1\nx,test,ok,ok,0.9,OK,nan\n" "x,test,unknown,ok,0.9,OK,0.1\nx,test,ok\n")
+        file.write("x,test,ok,ok,nan,OK,0.1\nx,test,ok,ok,0.9,OK,nan\nx,test,unknown,ok,0.9,OK,0.1\nx,test,ok\n")
     assert len(read_predictions(fake.folder.predictions, fake.run)) == good == 80

@@ -202,7 +202,11 @@ def test_a_line_that_does_not_fit_leaves_nothing(evidence, monkeypatch):
     assert (evidence.out / "decisions.jsonl").read_text() == '{"verdict": "OK"}\n'
 
 
-@pytest.mark.parametrize("torn", [b'{"verdict": "N', b"\0" * 30, b"\0" * 30 + b"\n", b'{"verdict"\n{"ver'])
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"verdict": "N', b"\0" * 30, b"\0" * 30 + b"\n", b'{"verdict"\n{"ver', b"[" * 10**4 + b"\n"],
+    ids=["cut", "zeros", "line of zeros", "two", "nested without end"],
+)
 def test_a_torn_line_is_cut_off_at_the_start(tmp_path, torn):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
