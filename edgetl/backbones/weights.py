@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import struct
 import urllib.error
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgetl.errors import WeightsError
 from edgetl_runtime.errors import unreadable
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from edgetl.backbones.spec import BackboneSpec, WheelSource
@@ -83,9 +83,8 @@ def metadata(path: Path) -> dict[str, str]:
     """
     if path.suffix != ".safetensors":
         return {}
-    damaged = WeightsError(
-        f"weights {path}", "a complete .safetensors file", "a damaged header", fix="copy the file again"
-    )
+    what, fix = f"weights {path}", "copy the file again"
+    damaged = WeightsError(what, "a complete .safetensors file", "a damaged header", fix=fix)
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
@@ -93,8 +92,8 @@ def metadata(path: Path) -> dict[str, str]:
             raise damaged
         header = file.read(length)
     try:
-        values = json.loads(header)
-    except ValueError as error:
+        values = from_json(header, where=what, error=WeightsError, fix=fix)
+    except WeightsError as error:
         raise damaged from error
     found = values.get("__metadata__", {}) if isinstance(values, dict) else {}
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}

@@ -84,7 +84,7 @@ def _exported_before(path: Path, record_path: Path, key: dict[str, Any]) -> Expo
         model, record = path.read_bytes(), json.loads(record_path.read_text(encoding="utf-8"))
         fits = record["key"] == key and record["sha256"] == hashlib.sha256(model).hexdigest()
         return Exported(path=path, model=model, parity=record["parity"]) if fits else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime.errors import UnfitError
 from edgetl_runtime.probe import read_cpu
+from edgetl_runtime.schema import from_json
 
 if TYPE_CHECKING:
     from edgetl_runtime.doctor.recording import Recording
@@ -258,7 +259,7 @@ def summary(recording: Recording) -> dict[str, Any]:
 
 def _json(text: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(text.splitlines()[-1])
-    except (ValueError, IndexError):
+        found = from_json(text.splitlines()[-1].encode(), where="", error=UnfitError, fix="")
+    except (UnfitError, UnicodeError, IndexError):
         return None
     return found if isinstance(found, dict) else None

@@ -121,7 +121,11 @@ def test_a_useless_path_is_refused(given, message):
         resolve(backbones.get("resnet18"), given)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00" * 8, b"\xff" * 16, b"\x04\0\0\0\0\0\0\0nope"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x00" * 8, b"\xff" * 16, b"\x04\0\0\0\0\0\0\0nope", (10**5).to_bytes(8, "little") + b"[" * 10**5],
+    ids=["empty", "no length", "too long", "no JSON", "nested without end"],
+)
 def test_metadata_of_a_damaged_header_is_refused(tmp_path, data):
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(data)

@@ -90,3 +90,8 @@ def test_readers_say_nothing_of_an_empty_machine():
     assert readers.memory_mb(machine) is None
     assert readers.zones(machine) == readers.gpus(machine) == ()
     assert readers.python(machine) is None
+
+
+@pytest.mark.parametrize("said", ["[" * 10**5, '{"version": 1, "version": 2}', "no JSON", "[]"])
+def test_what_a_machine_says_of_its_python_must_be_one_strict_object(said):
+    assert readers.python(recording.parse(f"=== command python 0\n| {said}\n")) is None
