@@ -21,15 +21,16 @@ STDLIB = frozenset(sys.stdlib_module_names)
 DEVICE, HOST = "edgetl_runtime", "edgetl"
 HEAVY = frozenset({"torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "tensorrt"})
 FREE_AT_START = (
-    "api", "cli", "config", "profiles", "errors", "progress", "versions", "files", "toml", "tasks", "names",
-    "__init__", "__main__",
+    "api", "cli", "config", "profiles", "errors", "progress", "versions", "files", "toml", "__init__", "__main__",
 )  # fmt: skip
-LIGHT = (*FREE_AT_START, "deploy", "backbones", "run", "metrics", "thresholds", "report", "search", "transport")
+LIGHT = (*FREE_AT_START, "deploy", "backbones", "run", "metrics", "tasks", "report", "search", "transport")
 # rooms of the host, lowest first: an import goes down or stays; same floor means no import between them. A module may
 # stand apart from its room: exporting a run needs the run, while training needs the graph that is exported
 FLOORS = (
-    {"errors", "toml"},
-    {"config", "files", "metrics", "thresholds", "progress", "versions", "profiles", "__init__"},
+    {"errors", "names", "toml"},
+    {"files", "metrics", "plotting", "progress", "versions", "profiles", "__init__"},
+    {"tasks"},
+    {"config"},
     {"run", "transport"},
     {"backbones", "data", "quantize", "export"},
     {"nvidia"},
