@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from conditions import conditions, write_record
 
 from edgetl.deploy import bundle_writer
-from edgetl_runtime.bench.alone import measuring_alone
 from edgetl_runtime.bench.compare import difference
+from edgetl_runtime.bench.exclusion import measuring_alone
 from edgetl_runtime.bench.record import Round
 from edgetl_runtime.bench.statistics import bounds, hodges_lehmann
 from edgetl_runtime.image_files import images_below

@@ -15,7 +15,7 @@ from typing import Any
 from conditions import conditions, write_record
 
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.fake import NOISY, QUIET, REMEMBERING, FakeStation
+from edgetl_runtime.bench.harness import NOISY, QUIET, REMEMBERING, FakeStation
 from edgetl_runtime.schema import to_mapping
 
 BASE_MS = 5.0

@@ -25,7 +25,7 @@ from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 from edgetl_runtime.measure import percentile
 
 LONGEST_SWAP_S = 120.0

@@ -17,8 +17,8 @@ import cv2
 from conditions import conditions, write_record
 
 import edgetl_runtime
-from edgetl.deploy.eager import eager_predictor
-from edgetl.deploy.fresh import FRESH, verify
+from edgetl.deploy.isolation import FRESH, verify
+from edgetl.deploy.yardstick import eager_predictor
 from edgetl.run import RunFolder
 from edgetl_runtime.measure import measure_latency, percentile
 
@@ -33,7 +33,7 @@ GOALS = {
 }
 EAGER = (
     "import sys; from pathlib import Path; from edgetl.run import RunFolder;"
-    "from edgetl.deploy.eager import eager_predictor;"
+    "from edgetl.deploy.yardstick import eager_predictor;"
     "folder = RunFolder(Path(sys.argv[1])); eager_predictor(folder, folder.read())(Path(sys.argv[2]).read_bytes())"
 )
 

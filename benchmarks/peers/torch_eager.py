@@ -5,7 +5,7 @@ from pathlib import Path
 
 from protocol import serve
 
-from edgetl.deploy.eager import eager_predictor
+from edgetl.deploy.yardstick import eager_predictor
 from edgetl.run import RunFolder
 
 folder = RunFolder(Path(sys.argv[2]))

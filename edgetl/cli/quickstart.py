@@ -80,12 +80,12 @@ def _predict(bundle: Path, data: Path) -> dict[str, Any]:
     """Decide on some test images in a fresh process that has only the runtime."""
     import csv
 
-    from edgetl.deploy import fresh
+    from edgetl.deploy import isolation
 
     with data.open(newline="", encoding="utf-8") as file:
         images = [row["path"] for row in csv.DictReader(file) if row["split"] == "test"][:PREDICTED]
     paths = [str(Path(path).absolute()) for path in (bundle, *images)]
-    done = fresh.run("predict", *paths, "--json")
+    done = isolation.run("predict", *paths, "--json")
     if done.returncode != 0:
         got, fix = done.stderr.strip()[-200:], f"edgetl-runtime predict {bundle} {images[0]}"
         raise EdgetlError("prediction by the runtime alone", "possible", got, fix=fix)
@@ -96,7 +96,7 @@ def _predict(bundle: Path, data: Path) -> dict[str, Any]:
 def _race(run_folder: Path, bundle: Path) -> dict[str, dict[str, float | None]]:
     """Time encoded image to decision: the bundle against PIL + torchvision + eager torch, in interleaved rounds."""
     import edgetl_runtime
-    from edgetl.deploy.eager import eager_predictor
+    from edgetl.deploy.yardstick import eager_predictor
     from edgetl.run import RunFolder
     from edgetl_runtime.measure import measure_latency, percentile
 

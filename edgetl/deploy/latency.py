@@ -19,7 +19,7 @@ from edgetl.deploy.ranking import rank
 from edgetl.deploy.terms import Standing
 from edgetl_runtime import backends, tasks
 from edgetl_runtime.backends.base import BackendSession
-from edgetl_runtime.bench.alone import measuring_alone
+from edgetl_runtime.bench.exclusion import measuring_alone
 from edgetl_runtime.decode import decode
 from edgetl_runtime.measure import percentile, time_calls, warm_up
 from edgetl_runtime.preprocess import preprocess

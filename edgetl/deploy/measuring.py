@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgetl.data.samples import spread
 from edgetl.deploy import candidates as room
-from edgetl.deploy.choosing import Timed, choose
+from edgetl.deploy.choice import Timed, choose
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.memory import memory_images, memory_mb
 from edgetl.deploy.terms import Standing, Term, measured_terms, standing_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetl.data.samples import spread
-from edgetl.deploy.fresh import BLOCK_HOST
+from edgetl.deploy.isolation import BLOCK_HOST
 from edgetl_runtime import children
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.schema import to_mapping

@@ -15,12 +15,12 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.climbing import Climber
-from edgetl.deploy.compiled import ahead, check_embedding, compiled
-from edgetl.deploy.compiled import note as compiler_note
+from edgetl.deploy.compiler_check import ahead, check_embedding, compiled
+from edgetl.deploy.compiler_check import note as compiler_note
 from edgetl.deploy.confirming import Look
 from edgetl.deploy.contract import Contract, Judge, UnmetContractError, too_large
-from edgetl.deploy.fresh import verify
 from edgetl.deploy.golden_vectors import COUNT, GoldenSet, folder_images, tolerance
+from edgetl.deploy.isolation import verify
 from edgetl.deploy.ledger import check_ledger, next_sequence
 from edgetl.deploy.measuring import Measuring, unmeasured_terms
 from edgetl.deploy.notes import Note, Reason, of_measuring

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from edgetl.deploy.choosing import Choice, Timed, choose
+from edgetl.deploy.choice import Choice, Timed, choose
 from edgetl.deploy.notes import Reason
 from edgetl.deploy.terms import Standing, measured_terms, missed, standing_of, unproven
 from edgetl.metrics import pareto_front

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgetl import tasks
 from edgetl.config import FinetuneConfig
 from edgetl.data.samples import spread
-from edgetl.deploy.choosing import Choice
+from edgetl.deploy.choice import Choice
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.notes import Note, of_measuring
 from edgetl.deploy.plan import plan

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl import tasks
 from edgetl.data.samples import Sample, spread
-from edgetl.deploy.choosing import Timed, choose
+from edgetl.deploy.choice import Timed, choose
 from edgetl.deploy.latency import Contestant, measure_together
 from edgetl.deploy.memory import memory_images, memory_mb
 from edgetl.deploy.terms import Standing

@@ -41,7 +41,7 @@ SWALLOWS = {
     "runtimes/edgetl_runtime/cli/driver.py": "the program's outer edge: one sentence or JSON",
     "runtimes/edgetl_runtime/install/service.py": "one image's failure is its FAULT, and the next image is decided on",
     "runtimes/edgetl_runtime/cli/trial.py": "a decision that fails is what the trial counts, whatever it raises",
-    "runtimes/edgetl_runtime/install/live.py": "the keeper's outer edge: every caller gets an error",
+    "runtimes/edgetl_runtime/install/live_session.py": "the keeper's outer edge: every caller gets an error",
 }
 # who may name the interpreter; everybody else starts processes through `children`, which leave the working directory
 INTERPRETER = {

@@ -22,7 +22,7 @@ from edgetl_runtime.backends.base import BackendSession, LoadOptions
 from edgetl_runtime.errors import BackendError, EdgetlError
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

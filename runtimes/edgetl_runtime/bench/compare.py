@@ -57,7 +57,7 @@ def compare_rounds(
         progress: Called after every pair with (pairs done, pairs at the next look).
 
     Example:
-        >>> from edgetl_runtime.bench.fake import FakeStation
+        >>> from edgetl_runtime.bench.harness import FakeStation
         >>> compare_rounds(FakeStation({"A": 5.0, "B": 5.5}).pair).verdict
         'REGRESSED'
         >>> compare_rounds(FakeStation({"A": 5.0, "B": 5.0}).pair).verdict

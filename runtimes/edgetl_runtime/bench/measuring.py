@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.bench import conditions, floors, images, limits
-from edgetl_runtime.bench.alone import measuring_alone
 from edgetl_runtime.bench.compare import compare_rounds
+from edgetl_runtime.bench.exclusion import measuring_alone
 from edgetl_runtime.bench.record import Record, pooled, summarise
 from edgetl_runtime.bench.rounds import Settings, Station, Target, collect
 from edgetl_runtime.bench.statistics import Design, Judgement, Verdict, judge_unpaired

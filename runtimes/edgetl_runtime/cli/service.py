@@ -65,7 +65,7 @@ def _print(args: argparse.Namespace) -> dict[str, Any]:
 def _serve(args: argparse.Namespace) -> dict[str, Any]:
     from edgetl_runtime.install import service
     from edgetl_runtime.install.evidence import Evidence
-    from edgetl_runtime.install.live import LiveSession
+    from edgetl_runtime.install.live_session import LiveSession
 
     device = device_of(args)
     stopped = threading.Event()

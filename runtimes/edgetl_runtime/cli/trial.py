@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgetl_runtime.install.device import Device
-    from edgetl_runtime.install.live import LiveSession
+    from edgetl_runtime.install.live_session import LiveSession
     from edgetl_runtime.install.state import Trial
 
 MAX_PAUSE_S = 0.2
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Decide on golden images until the trial is over."""
-    from edgetl_runtime.install.live import LiveSession
+    from edgetl_runtime.install.live_session import LiveSession
 
     device = device_of(args)
     found = device.states.read()

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgetl_runtime.install.evidence import Evidence, Mark, Part
-    from edgetl_runtime.install.live import LiveSession
+    from edgetl_runtime.install.live_session import LiveSession
 
 START_S = 300  # that systemd waits for a model to load
 HEARTBEAT_S = 5.0

@@ -9,7 +9,7 @@ import pytest
 
 from edgetl.bench import history, plots
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.fake import FakeStation
+from edgetl_runtime.bench.harness import FakeStation
 from edgetl_runtime.bench.measuring import Comparison
 from edgetl_runtime.bench.statistics import Design
 

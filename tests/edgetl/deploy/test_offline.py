@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from edgetl.deploy import fresh, offline
+from edgetl.deploy import isolation, offline
 from edgetl.deploy.bundle_writer import sign_bundle, write_bundle
 from edgetl.deploy.signing import new_key
 from edgetl_runtime.errors import EdgetlError, InstallError, UsageError
@@ -79,9 +79,9 @@ def signed_stick(tiny_parts, tmp_path, monkeypatch, trust, key=None):
 def test_a_public_key_is_enough_for_a_device_to_install_from_the_stick(tiny_parts, tmp_path, monkeypatch):
     signed_stick(tiny_parts, tmp_path, monkeypatch, "line.pub")
     stick, root = tmp_path / "stick", str(tmp_path / "root")
-    done = fresh.run("trust", "set", str(stick / "trust.json"), "--root", root)
+    done = isolation.run("trust", "set", str(stick / "trust.json"), "--root", root)
     assert done.returncode == 0, done.stderr
-    done = fresh.run("install", str(stick / "bundle.edgetl"), "--root", root, "--json")
+    done = isolation.run("install", str(stick / "bundle.edgetl"), "--root", root, "--json")
     assert (done.returncode, json.loads(done.stdout)["result"]) == (0, "TRIAL"), done.stderr
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.fake import NOISY, QUIET, REMEMBERING, FakeStation, Noise
+from edgetl_runtime.bench.harness import NOISY, QUIET, REMEMBERING, FakeStation, Noise
 from edgetl_runtime.bench.statistics import Design
 
 if TYPE_CHECKING:

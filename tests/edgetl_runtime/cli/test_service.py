@@ -26,7 +26,7 @@ FRAGILE = """
 import os, sys
 from pathlib import Path
 from edgetl_runtime.__main__ import main
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 predict = LiveSession.predict
 def fragile(self, image):
     data = image.read_bytes() if isinstance(image, Path) else image

@@ -9,10 +9,10 @@ import pytest
 
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.backends import null
-from edgetl_runtime.install import loaded
+from edgetl_runtime.install import slot
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_model_that_fails_is_rolled_back_not_an_error_of_the_command(device, r
     real, count = null.NullSession._infer, itertools.count()
 
     def broken(self, batch):
-        if next(count) >= loaded.WARM_IMAGES:
+        if next(count) >= slot.WARM_IMAGES:
             raise RuntimeError("a vendor's library, after a while")
         return real(self, batch)
 

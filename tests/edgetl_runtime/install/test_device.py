@@ -16,7 +16,7 @@ from edgetl_runtime.errors import BusyError, InstallError
 from edgetl_runtime.install import selftest
 from edgetl_runtime.install.device import Device, default_root
 from edgetl_runtime.install.installer import Installer
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 
 
 def test_begin_attempt_rolls_back_after_three_starts(device_at):

@@ -18,7 +18,7 @@ from edgetl_runtime.errors import BusyError, InstallError
 from edgetl_runtime.install import service
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.evidence import Evidence
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ from edgetl_runtime.errors import GoldenError
 from edgetl_runtime.install import selftest
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 from edgetl_runtime.nvidia import process
 device, builds, phases = Device(cache), [], []
 build = process.build

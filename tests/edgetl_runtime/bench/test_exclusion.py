@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgetl_runtime import locks
-from edgetl_runtime.bench.alone import lock_path, measuring_alone
+from edgetl_runtime.bench.exclusion import lock_path, measuring_alone
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HOLDER = """
 import sys
-from edgetl_runtime.bench.alone import measuring_alone
+from edgetl_runtime.bench.exclusion import measuring_alone
 with measuring_alone():
     print("held", flush=True)
     sys.stdin.readline()

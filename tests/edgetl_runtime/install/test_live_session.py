@@ -14,12 +14,12 @@ import pytest
 
 from edgetl_runtime.backends import null
 from edgetl_runtime.errors import BackendError, BusyError, ImageError, InstallError
-from edgetl_runtime.install import live as lives
-from edgetl_runtime.install import loaded, service
+from edgetl_runtime.install import live_session as lives
+from edgetl_runtime.install import service, slot
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.evidence import Evidence
 from edgetl_runtime.install.installer import Installer, InstallOptions
-from edgetl_runtime.install.live import LiveSession
+from edgetl_runtime.install.live_session import LiveSession
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 
@@ -92,14 +92,14 @@ def test_a_generation_that_fails_in_service_is_rolled_back_by_itself(device_at, 
 def test_one_that_does_not_load_beside_is_rolled_back_and_the_old_one_goes_on(kit, device_at, monkeypatch):
     device = device_at("old")
     with live_of(device) as live:
-        real = loaded.sessions.load
+        real = slot.sessions.load
 
         def refuse(bundle, *rest, **named):
             if bundle.manifest.sequence == 2:
                 raise BackendError("the model", "loadable", "no memory", fix="x")
             return real(bundle, *rest, **named)
 
-        monkeypatch.setattr(loaded.sessions, "load", refuse)
+        monkeypatch.setattr(slot.sessions, "load", refuse)
         passed = {"passed": True, "reason": "", "breaches": []}
         Installer(Device(device.root), self_test=lambda *_: passed).install(kit.bundles["new"])
         until(lambda: device.log.entries()[-1]["result"] == "ROLLED_BACK")
@@ -326,14 +326,14 @@ def test_whatever_stops_a_load_ends_the_trial_and_no_image_waits_for_ever(kit, d
     device = device_at("old")
     monkeypatch.setattr(lives, "plan", lambda _: how)
     with live_of(device) as live:
-        real = loaded.sessions.load
+        real = slot.sessions.load
 
         def refuse(bundle, *rest, **named):
             if bundle.manifest.sequence == 2:
                 raise failure
             return real(bundle, *rest, **named)
 
-        monkeypatch.setattr(loaded.sessions, "load", refuse)
+        monkeypatch.setattr(slot.sessions, "load", refuse)
         install(device, kit.bundles["new"])
         ask_until(live, lambda: last(device)["result"] != "TRIAL")
         assert live.predict(IMAGE).verdict in ("OK", "NOK")
@@ -350,7 +350,7 @@ def test_a_rollback_that_fails_ends_the_service_with_an_error(kit, device_at, mo
         def fail(*_: object, **__: object) -> None:
             raise OSError(errno.EROFS, "Read-only file system")
 
-        monkeypatch.setattr(loaded.sessions, "load", fail)
+        monkeypatch.setattr(slot.sessions, "load", fail)
         monkeypatch.setattr(device, "rollback", fail)
         install(device, kit.bundles["new"])
         with pytest.raises(InstallError, match="Read-only file system"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.choosing import Timed, choose
+from edgetl.deploy.choice import Timed, choose
 from edgetl.deploy.notes import Reason
 from edgetl_runtime.errors import UnfitError
 

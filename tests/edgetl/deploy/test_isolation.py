@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgetl.deploy.fresh import FRESH, verify
+from edgetl.deploy.isolation import FRESH, verify
 from edgetl_runtime.errors import GoldenError
 
 

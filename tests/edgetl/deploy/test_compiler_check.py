@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from edgetl import profiles
-from edgetl.deploy import compiled as room
+from edgetl.deploy import compiler_check as room
 from edgetl.deploy.candidates import Candidate
 from edgetl.nvidia import gate
 from edgetl.quantize import recipe

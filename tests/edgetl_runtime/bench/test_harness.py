@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from edgetl_runtime.bench.fake import ITERATIONS, REMEMBERING, FakeStation, Noise
+from edgetl_runtime.bench.harness import ITERATIONS, REMEMBERING, FakeStation, Noise
 
 SILENT = Noise(drift=0, process=0, jitter=0, spike_rate=0, cold=0)
 

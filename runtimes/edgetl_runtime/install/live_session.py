@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import locks
 from edgetl_runtime.errors import BusyError, EdgetlError, ImageError, InstallError
-from edgetl_runtime.install.loaded import Slot, Swap, load, plan
+from edgetl_runtime.install.slot import Slot, Swap, load, plan
 from edgetl_runtime.install.trial import TrialWatch, limits_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edgetl_runtime.install.device import Device
-    from edgetl_runtime.install.loaded import Plan
+    from edgetl_runtime.install.slot import Plan
     from edgetl_runtime.install.state import Generation, State
     from edgetl_runtime.tasks.base import Decision
 
