@@ -13,7 +13,7 @@ from edgetl.deploy.candidates import Candidate
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.tasks.inspection import Labels, Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 HALF = Thresholds(nok_at=0.5, ok_below=0.5)
 
@@ -21,7 +21,8 @@ HALF = Thresholds(nok_at=0.5, ok_below=0.5)
 def candidate(**changes):
     fields = {
         "id": "openvino-f32-t1", "backend": "openvino", "precision": "f32", "model": b"model", "evidence": {},
-        "options": VariantOptions(threads=1), "requires": Requires(), "thresholds": HALF, "temperature": 1.0,
+        "options": VariantOptions(threads=1), "requires": Requires(), "task": "inspection",
+        "params": Params(thresholds=HALF, temperature=1.0),
         "val": {"accuracy": 0.9, "escapes": 1, "overkill": 2, "n": 100}, "drop_pp": 0.0, "flips": 0,
     }  # fmt: skip
     return Candidate(**{**fields, **changes})
@@ -61,13 +62,14 @@ def test_stand_in_is_judged_in_the_same_arithmetic_wherever_it_is_judged(conv_ne
     from edgetl.deploy import confirming, golden_vectors
 
     asked = []
-    monkeypatch.setattr(room, "evaluated", lambda backend, *_: asked.append(backend) or np.zeros((2, 2), np.float32))
+    monkeypatch.setattr(room, "evaluated", lambda backend, *_: asked.append(backend) or {"logits": np.zeros((2, 2), np.float32)})
     monkeypatch.setattr(golden_vectors, "evaluated", room.evaluated)
-    monkeypatch.setattr(room, "logits_of", lambda *_: pytest.fail("other arithmetic"))
+    monkeypatch.setattr(room, "outputs_of", lambda *_: pytest.fail("other arithmetic"))
     one = candidate(backend="tensorrt", precision="int8", model=conv_net)
-    monkeypatch.setattr(confirming.judging, "metrics_of", lambda *_: pytest.fail("far enough"))
     look = object.__new__(confirming.Look)
-    look.run, look.test = None, room.Split(images=conv_net_images, labels=np.zeros(len(conv_net_images), np.int64))
+    look.run, look.reference = types.SimpleNamespace(labels=None), None
+    look.task = types.SimpleNamespace(decided=lambda *_: pytest.fail("far enough"))
+    look.test = room.Split(images=conv_net_images, labels=np.zeros(len(conv_net_images), np.int64))
     with pytest.raises(pytest.fail.Exception, match="far enough"):
         look.confirm(one)
     golden = object.__new__(golden_vectors.GoldenSet)

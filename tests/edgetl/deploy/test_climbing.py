@@ -9,25 +9,28 @@ import numpy as np
 import pytest
 
 from edgetl.deploy import candidates as room
-from edgetl.deploy import judging
 from edgetl.deploy.climbing import Climber
-from edgetl.deploy.contract import Contract
+from edgetl.deploy.contract import Contract, Judge
 from edgetl.deploy.plan import PlannedCandidate
 from edgetl.errors import QuantizeError
 from edgetl.quantize import graph, observe
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
+from edgetl.tasks import inspection
 from edgetl_runtime.backends.base import LoadOptions
-from edgetl_runtime.tasks.inspection import Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 RUN = types.SimpleNamespace(
-    classes=("bad", "good", "odd", "worn"),
-    defect_classes=("bad", "worn"),
-    thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
-    temperature=1.0,
-    cost={"escape": 1.0, "overkill": 1.0, "max_escape_rate": None},
+    task="inspection",
+    labels=Labels(classes=("bad", "good", "odd", "worn"), defect_classes=("bad", "worn")),
+    params=Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0),
+    aims={"escape_cost": 1.0},
 )
 NOTHING_MAY_CHANGE = Contract(max_drop_pp=0.0, max_flips_pct=0.0, max_escapes=0)
+
+
+def against(contract):
+    return Judge.of(contract, task=RUN.task, labels=RUN.labels)
 
 
 @pytest.fixture
@@ -40,8 +43,8 @@ def climber(conv_net, conv_net_images, tmp_path):
         chosen = select(conv_net_images, np.arange(48) % 2, count=24) if calibration else None
         return Climber(
             RUN,
-            contract=contract,
-            reference=judging.reference_of(RUN, logits, labels),
+            against=against(contract),
+            reference=inspection.TASK.decided({"logits": logits}, labels, RUN.labels, RUN.params),
             val=room.Split(images=conv_net_images, labels=labels),
             model=conv_net,
             calibration=chosen,
@@ -100,8 +103,8 @@ def test_climb_leaves_out_the_rung_that_retrains_where_nothing_can(climber):
 
 def test_climb_ends_at_rung_0_where_the_float_model_itself_misses_the_contract(climber, monkeypatch):
     one = climber(Contract(max_drop_pp=0, max_flips_pct=0))
-    monkeypatch.setitem(one.reference.val, "escapes", 48)
-    monkeypatch.setattr(one, "contract", Contract(max_drop_pp=0, max_flips_pct=0, max_escapes=0))
+    monkeypatch.setitem(one.reference.figures, "escapes", 48)
+    monkeypatch.setattr(one, "against", against(Contract(max_drop_pp=0, max_flips_pct=0, max_escapes=0)))
     assert [step["rung"] for step in one.climb(planned())[0].evidence["steps"]] == [0]
 
 

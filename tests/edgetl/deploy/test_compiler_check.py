@@ -13,7 +13,7 @@ from edgetl.nvidia import gate
 from edgetl.quantize import recipe
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.tasks.inspection import Thresholds
+from edgetl_runtime.tasks.inspection import Params, Thresholds
 
 JETSON, RTX = profiles.get("jetson"), profiles.get("ipc-rtx")
 needs_compiler = pytest.mark.skipif(gate.missing() is not None, reason=f"NVIDIA's compiler: {gate.missing()}")
@@ -22,8 +22,8 @@ needs_compiler = pytest.mark.skipif(gate.missing() is not None, reason=f"NVIDIA'
 def candidate(backend, model, **changes):
     fields = {
         "id": f"{backend}-x", "backend": backend, "precision": "int8", "model": model, "evidence": {"recipe": "r"},
-        "options": VariantOptions(), "requires": Requires(), "thresholds": Thresholds(nok_at=0.5, ok_below=0.5),
-        "temperature": 1.0, "val": {}, "drop_pp": 0.0, "flips": 0,
+        "options": VariantOptions(), "requires": Requires(), "task": "inspection",
+        "params": Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0), "val": {}, "drop_pp": 0.0, "flips": 0,
     }  # fmt: skip
     return Candidate(**{**fields, **changes})
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError, breaches, close_calls, too_large
+from edgetl.deploy.contract import Contract, Judge, UnmetContractError, too_large
 from edgetl_runtime.errors import ContractError, UsageError
 from edgetl_runtime.schema import from_mapping, to_mapping
+from edgetl_runtime.tasks import inspection, sorting
 
 KEPT = {
     "drop_pp": 0.0, "flips": 0, "n": 1000, "escapes": 2, "overkill": 5, "p50_ms": 2.0, "p99_ms": 4.0,
@@ -14,8 +15,16 @@ KEPT = {
 }  # fmt: skip
 
 
-def of(name, **bounds):
-    return Contract(per_class={name: ClassBounds(**bounds)})
+LABELS = inspection.Labels(classes=("crack", "dent", "ok"), defect_classes=("crack", "dent"))
+SORTED = sorting.Labels(classes=("m3", "m4", "m5"))
+
+
+def judge(contract):
+    return Judge.of(contract, task="inspection", labels=LABELS)
+
+
+def judge_of_sorting(**terms):
+    return Judge.of(Contract(**terms), task="sorting", labels=SORTED)
 
 
 @pytest.mark.parametrize(
@@ -35,22 +44,22 @@ def of(name, **bounds):
         (Contract(max_escapes=1), {}, "escapes 2 > 1"),
         (Contract(), {"overkill": 900}, None),
         (Contract(max_overkill=4), {}, "overkill 5 > 4"),
-        (of("crack", max_escapes=2), {}, None),
-        (of("crack", max_escapes=1), {}, "escapes of crack 2 > 1"),
-        (of("dent", max_escapes=0), {}, None),
-        (of("ok", max_overkill=4), {}, "overkill of ok 5 > 4"),
+        (Contract(max_escapes_of={"crack": 2}), {}, None),
+        (Contract(max_escapes_of={"crack": 1}), {}, "escapes of crack 2 > 1"),
+        (Contract(max_escapes_of={"dent": 0}), {}, None),
+        (Contract(max_overkill_of={"ok": 4}), {}, "overkill of ok 5 > 4"),
     ],
 )
 def test_breaches_names_the_broken_term(contract, changes, clause):
-    assert breaches(contract, {**KEPT, **changes}, float_escapes=2) == ([clause] if clause else [])
+    assert judge(contract).breaches({**KEPT, **changes}, {"escapes": 2}) == ([clause] if clause else [])
 
 
 def test_breaches_names_every_broken_term():
-    found = breaches(Contract(), {**KEPT, "drop_pp": 1.0, "flips": 30, "escapes": 9}, float_escapes=0)
+    found = judge(Contract()).breaches({**KEPT, "drop_pp": 1.0, "flips": 30, "escapes": 9}, {"escapes": 0})
     assert [clause.split()[0] for clause in found] == ["accuracy", "flips", "escapes"]
 
 
-@pytest.mark.parametrize("name", [n for n in Contract.__dataclass_fields__ if n != "per_class"])
+@pytest.mark.parametrize("name", [n for n in Contract.__dataclass_fields__ if n != "of_task"])
 @pytest.mark.parametrize("value", [-1, float("nan")])
 def test_contract_refuses_what_is_no_bound(name, value):
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be 0 or above; got {value}"):
@@ -59,28 +68,37 @@ def test_contract_refuses_what_is_no_bound(name, value):
 
 def test_contract_refuses_a_negative_bound_of_a_class():
     with pytest.raises(UsageError, match="--max-escapes-of crack must be 0 or above; got -2"):
-        of("crack", max_escapes=-2)
+        judge(Contract(max_escapes_of={"crack": -2}))
+
+
+@pytest.mark.parametrize("name", ["max_escapes", "max_overkill"])
+def test_judge_refuses_what_is_no_bound_of_the_task(name):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be 0 or above; got -1"):
+        judge(Contract(**{name: -1}))
+    with pytest.raises(UsageError, match=name):
+        judge(Contract(**{name: float("nan")}))
 
 
 @pytest.mark.parametrize(
     ("contract", "words"),
     [
-        (of("crakc", max_escapes=0), r"a class of the contract must be one of the run's; got 'crakc'\.\nTry: 'crack'"),
-        (of("ok", max_escapes=0), "--max-escapes-of ok must be on a defect class; got good parts"),
-        (of("crack", max_overkill=0), "--max-overkill-of crack must be on good parts; got a defect class"),
+        (Contract(max_escapes_of={"crakc": 0}), r"a class of the contract must be one of the run's; got 'crakc'\.\nTry: 'crack'"),
+        (Contract(max_escapes_of={"ok": 0}), "--max-escapes-of ok must be on a defect class; got good parts"),
+        (Contract(max_overkill_of={"crack": 0}), "--max-overkill-of crack must be on good parts; got a defect class"),
     ],
 )
 def test_bounds_on_classes_must_be_able_to_break(contract, words):
     with pytest.raises(UsageError, match=words):
-        contract.check_classes(("crack", "dent", "ok"), ("crack", "dent"))
-    of("crack", max_escapes=0).check_classes(("crack", "dent", "ok"), ("crack", "dent"))
+        judge(contract)
+    judge(Contract(max_escapes_of={"crack": 0}))
 
 
 def test_contract_survives_the_way_through_a_file():
-    contract = Contract(p50_ms=2.0, per_class={"crack": ClassBounds(max_escapes=0)})
+    contract = Contract(p50_ms=2.0, max_escapes_of={"crack": 0})
     assert from_mapping(Contract, to_mapping(contract), where="here") == contract
-    with pytest.raises(UsageError, match=r"key 'max_escape' in here: per_class\.crack must be a known key"):
-        from_mapping(Contract, {"per_class": {"crack": {"max_escape": 0}}}, where="here")
+    assert judge(contract).bounds.max_escapes_of == {"crack": 0}
+    with pytest.raises(UsageError, match="key 'max_escape' in the contract of a run for inspection must be a known key"):
+        judge(from_mapping(Contract, {"of_task": {"max_escape": 0}}, where="here"))
 
 
 def test_too_large_knows_the_file():
@@ -100,20 +118,20 @@ def test_unmet_contract_shows_the_nearest_candidate_first():
 
 def test_close_calls_counts_the_flips_to_be_expected_where_they_are_more():
     figures = {"drop_pp": 0.0, "flips": 1, "n": 300, "escapes": 0, "overkill": 0}
-    assert close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0) == []
+    assert judge(Contract(max_flips_pct=2.0)).close_calls(figures, {"escapes": 0}) == []
     figures["likely_flips"] = 5.0
-    assert close_calls(Contract(max_flips_pct=2.0), figures, float_escapes=0) == ["flips 2.41 % > 2.00"]
+    assert judge(Contract(max_flips_pct=2.0)).close_calls(figures, {"escapes": 0}) == ["flips 2.41 % > 2.00"]
 
 
 @pytest.mark.parametrize(
-    ("name", "bounds", "fix"),
+    ("term", "name", "fix"),
     [
-        ("oks", {"max_escapes": 0}, "one of crack, dent"),
-        ("cracks", {"max_escapes": 0}, "'crack' instead of 'cracks'"),
-        ("cracks", {"max_overkill": 0}, "one of ok"),
+        ("max_escapes_of", "oks", "one of crack, dent"),
+        ("max_escapes_of", "cracks", "'crack' instead of 'cracks'"),
+        ("max_overkill_of", "cracks", "one of ok"),
     ],
 )
-def test_a_misspelt_class_is_never_taken_for_one_of_the_other_kind(name, bounds, fix):
+def test_a_misspelt_class_is_never_taken_for_one_of_the_other_kind(term, name, fix):
     with pytest.raises(UsageError, match="a class of the contract must be one of the run's") as caught:
-        Contract(per_class={name: ClassBounds(**bounds)}).check_classes(["crack", "dent", "ok"], ["crack", "dent"])
+        judge(Contract(**{term: {name: 0}}))
     assert caught.value.fix == fix

@@ -8,42 +8,50 @@ import numpy as np
 import pytest
 
 from edgetl.deploy import judging
-from edgetl.deploy.contract import Contract
-from edgetl.metrics import flips
-from edgetl_runtime.tasks.inspection import Thresholds
+from edgetl.deploy.contract import Contract, Judge
+from edgetl.tasks import inspection
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
-LABELS = np.array([0, 1] * 50)
+TRUTH = np.array([0, 1] * 50)
 RUN = types.SimpleNamespace(
-    classes=("bad", "ok"),
-    defect_classes=("bad",),
-    thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
-    temperature=1.0,
-    cost={"escape": 5.0, "overkill": 1.0, "max_escape_rate": None},
+    task="inspection",
+    labels=Labels(classes=("bad", "ok"), defect_classes=("bad",)),
+    params=Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0),
+    aims={},
 )
 
 
 def logits(seed=0, noise=1.0):
     rng = np.random.default_rng(seed)
-    return (2 * np.eye(2)[LABELS] + noise * rng.normal(0, 1, (100, 2))).astype(np.float32)
+    return (2 * np.eye(2)[TRUTH] + noise * rng.normal(0, 1, (100, 2))).astype(np.float32)
+
+
+def decided(found, params=RUN.params):
+    return inspection.TASK.decided({"logits": found}, TRUTH, RUN.labels, params)
+
+
+def judge(contract, reference, found, run=RUN):
+    against = Judge.of(contract, task=run.task, labels=run.labels)
+    return judging.judge(run, against, reference, TRUTH, {"logits": found})
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return judging.reference_of(RUN, logits(), LABELS)
+    return decided(logits())
 
 
 def test_judge_accepts_the_reference_itself(reference):
-    judged = judging.judge(RUN, Contract(), reference, LABELS, logits())
+    judged = judge(Contract(), reference, logits())
     assert (judged["drop_pp"], judged["why"]) == (0.0, ())
     assert judged["flips"] <= 2  # its own temperature moves a score across the threshold at most
-    assert judged["val"]["accuracy"] == reference.val["accuracy"]
+    assert judged["val"]["accuracy"] == reference.figures["accuracy"]
 
 
 def test_judge_says_what_a_worse_model_breaks(reference):
-    judged = judging.judge(RUN, Contract(), reference, LABELS, logits(seed=1, noise=3.0))
+    judged = judge(Contract(), reference, logits(seed=1, noise=3.0))
     predicted = logits(seed=1, noise=3.0).argmax(axis=1)
-    assert judged["drop_pp"] == pytest.approx(100 * (reference.val["accuracy"] - (predicted == LABELS).mean()))
-    assert judged["flips"] >= (predicted != reference.labels).sum()
+    assert judged["drop_pp"] == pytest.approx(100 * (reference.figures["accuracy"] - (predicted == TRUTH).mean()))
+    assert judged["flips"] >= (np.array(RUN.labels.classes)[predicted] != reference.answers).sum()
     assert {word.split()[0] for word in judged["why"]} >= {"accuracy", "flips"}
 
 
@@ -51,43 +59,41 @@ def test_judge_says_what_a_worse_model_breaks(reference):
 def test_judge_refuses_scores_that_are_not_finite(value, reference):
     broken = logits()
     broken[7, 1] = value
-    judged = judging.judge(RUN, Contract(max_drop_pp=100, max_flips_pct=100), reference, LABELS, broken)
+    judged = judge(Contract(max_drop_pp=100, max_flips_pct=100), reference, broken)
     assert judged["why"] == ("scores are NaN or infinite",)
     assert (judged["flips"], judged["val"]["accuracy"]) == (100, 0.0)
 
 
 def test_judge_keeps_the_float_models_thresholds_where_they_keep_the_contract(reference):
-    judged = judging.judge(RUN, Contract(max_drop_pp=5, max_flips_pct=10), reference, LABELS, logits() + 0.01)
-    assert (judged["thresholds"], judged["temperature"]) == (RUN.thresholds, RUN.temperature)
+    judged = judge(Contract(max_drop_pp=5, max_flips_pct=10), reference, logits() + 0.01)
+    assert judged["params"] == RUN.params
     shifted = logits()
-    shifted[np.flatnonzero(LABELS == 0)[:3]] = (-9, 9)  # three sure escapes: a cheaper cut lies far away
+    shifted[np.flatnonzero(TRUTH == 0)[:3]] = (-9, 9)  # three sure escapes: a cheaper cut lies far away
     tight = Contract(max_drop_pp=100, max_flips_pct=4, max_escapes=50)
-    assert judging.judge(RUN, tight, reference, LABELS, shifted)["flips"] <= 4
+    assert judge(tight, reference, shifted)["flips"] <= 4
 
 
 def test_judge_carries_the_thresholds_over_where_all_scores_are_shifted():
-    low = types.SimpleNamespace(**{**vars(RUN), "thresholds": Thresholds(nok_at=0.1, ok_below=0.1)})
-    reference = judging.reference_of(low, logits(), LABELS)
+    low = Params(thresholds=Thresholds(nok_at=0.1, ok_below=0.1), temperature=1.0)
+    reference = decided(logits(), low)
     shifted = logits() + np.array([0, 0.4], np.float32)  # every part looks better than it is
-    judged = judging.judge(low, Contract(max_drop_pp=100, max_flips_pct=5), reference, LABELS, shifted)
+    judged = judge(Contract(max_drop_pp=100, max_flips_pct=5), reference, shifted)
     assert (judged["flips"], judged["why"]) == (3, ())
-    at_the_float_models = judging.decisions_of(low, shifted, low.thresholds, 1.0)
-    assert flips((reference.verdicts, reference.labels), at_the_float_models).sum() == 7
+    assert reference.flips(decided(shifted, low)).sum() == 7
 
 
 def test_judge_refits_by_cost_where_nothing_else_keeps_the_escapes(reference):
     contract = Contract(max_drop_pp=100, max_flips_pct=100, max_escapes=5)
-    judged = judging.judge(RUN, contract, reference, LABELS, logits(seed=2, noise=1.2))
+    judged = judge(contract, reference, logits(seed=2, noise=1.2))
     assert judged["val"]["escapes"] == 3
     assert judged["why"] == ()
-    kept = judging.metrics_of(RUN, logits(seed=2, noise=1.2), LABELS, RUN.thresholds, RUN.temperature)
-    assert kept["escapes"] == 8
+    assert decided(logits(seed=2, noise=1.2)).figures["escapes"] == 8
 
 
 def test_judge_counts_a_changed_label_once_and_the_verdicts_beside_the_threshold(reference):
-    same = judging.judge(RUN, Contract(), reference, LABELS, logits())
+    same = judge(Contract(), reference, logits())
     assert (same["flips"], same["likely_flips"]) == (0, 0.0)
-    noisy = judging.judge(RUN, Contract(), reference, LABELS, logits() + logits(seed=5) * 0.1)
+    noisy = judge(Contract(), reference, logits() + logits(seed=5) * 0.1)
     changed = (noisy["flips"], noisy["likely_flips"])
     assert 0 < changed[0] < 10
     assert changed[1] == pytest.approx(changed[0], abs=4)

@@ -14,7 +14,7 @@ from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.terms import Standing
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.inspection import Labels, Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 RUN = types.SimpleNamespace(
     preprocess=PreprocessSpec(width_px=8, height_px=8),
@@ -27,8 +27,8 @@ IMAGES = [cv2.imencode(".png", np.full((8, 8, 3), i, np.uint8))[1].tobytes() for
 def candidate(name, *, backend="onnxruntime", precision="f32", threads=1, model=b""):
     return Candidate(
         id=name, backend=backend, precision=precision, model=model, evidence={}, val={}, drop_pp=0.0, flips=0,
-        options=VariantOptions(threads=threads), requires=Requires(), temperature=1.0,
-        thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
+        options=VariantOptions(threads=threads), requires=Requires(),
+        params=Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0), task="inspection",
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from edgetl.progress import Progress
 from edgetl_runtime.errors import UnfitError
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.inspection import Labels, Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 RUN = types.SimpleNamespace(
     preprocess=PreprocessSpec(width_px=8, height_px=8),
@@ -31,8 +31,8 @@ RUN = types.SimpleNamespace(
 def candidate(name, *, precision="f32", why=()):
     return Candidate(
         id=name, backend=name, precision=precision, model=b"", evidence={}, val={}, drop_pp=0.0, flips=0, why=why,
-        options=VariantOptions(threads=1), requires=Requires(), temperature=1.0,
-        thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
+        options=VariantOptions(threads=1), requires=Requires(),
+        params=Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0), task="inspection",
     )  # fmt: skip
 
 

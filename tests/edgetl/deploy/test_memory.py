@@ -10,7 +10,7 @@ from edgetl.deploy.memory import MEMORY_IMAGES, memory_images, memory_mb
 from edgetl_runtime.errors import BackendError
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.inspection import Thresholds
+from edgetl_runtime.tasks.inspection import Params, Thresholds
 
 SPEC = PreprocessSpec(width_px=16, height_px=16)
 
@@ -18,8 +18,8 @@ SPEC = PreprocessSpec(width_px=16, height_px=16)
 def candidate(model):
     return Candidate(
         id="onnxruntime-f32-t1", backend="onnxruntime", precision="f32", model=model,
-        options=VariantOptions(threads=1), requires=Requires(), evidence={}, temperature=1.0, val={}, drop_pp=0.0,
-        thresholds=Thresholds(nok_at=0.5, ok_below=0.5), flips=0,
+        options=VariantOptions(threads=1), requires=Requires(), evidence={}, val={}, drop_pp=0.0, flips=0,
+        params=Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0), task="inspection",
     )  # fmt: skip
 
 

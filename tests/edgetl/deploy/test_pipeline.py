@@ -32,7 +32,8 @@ def folder(deployed, tmp_path):
 def reject_everything(folder):
     """Make the run call every part NOK, so that a bound on overkill cannot be kept."""
     run = folder.read()
-    folder.write(dataclasses.replace(run, thresholds=Thresholds(nok_at=0.0, ok_below=0.0)))
+    never = Thresholds(nok_at=0.0, ok_below=0.0)
+    folder.write(dataclasses.replace(run, params=dataclasses.replace(run.params, thresholds=never)))
 
 
 def relabel_test(folder, *, label):
@@ -65,7 +66,7 @@ def test_bundle_holds_the_chosen_variant_the_float_one_and_their_proof(deployed)
                 decisions = [session.predict(bundle.read(name)) for name in manifest.golden.images]
             stated = [(d.label, d.verdict) for d in variant.golden_decisions]
             assert stated == [(d.label, d.verdict) for d in decisions]
-        assert (manifest.labels.classes, manifest.labels.defect_classes) == (run.classes, run.defect_classes)
+        assert (manifest.task, manifest.labels, manifest.aims) == (run.task, run.labels, run.aims)
         assert manifest.preprocess == run.preprocess
         assert manifest.digests["data"] == run.data["digest"]
         assert set(manifest.digests) == {"data", "split", "calibration"}

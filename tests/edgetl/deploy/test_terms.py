@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.contract import ClassBounds, Contract
+from edgetl.deploy.contract import Contract, Judge
 from edgetl.deploy.terms import Standing, Term, measured_terms, missed, require_proof, untested_terms
 from edgetl_runtime.errors import UnfitError
+from edgetl_runtime.tasks import inspection, sorting
 
 
 def figures(*, n=300, p50=2.0, p99=4.0, slower=(5.0,)):
@@ -59,14 +60,22 @@ def test_missed_terms_are_named_with_both_figures():
 
 def test_bound_on_parts_that_a_split_does_not_hold_is_unproven():
     counts = {"val": {"crack": 0, "dent": 4, "good": 3}, "test": {"crack": 2, "dent": 4, "good": 0}}
-    bounds = {"crack": ClassBounds(max_escapes=0), "dent": ClassBounds(max_escapes=0)}
-    contract = Contract(max_escapes=1, max_overkill=2, per_class=bounds)
-    terms = untested_terms(contract, counts, ("crack", "dent"))
+    labels = inspection.Labels(classes=("crack", "dent", "good"), defect_classes=("crack", "dent"))
+    contract = Contract(max_escapes=1, max_overkill=2, max_escapes_of={"crack": 0, "dent": 0})
+    terms = untested_terms(Judge.of(contract, task="inspection", labels=labels), counts)
     assert [t.clause for t in terms] == [
         "escapes of crack of at most 0 (val holds no part of crack)",
         "overkill of at most 2 (test holds no good part)",
     ]
-    assert untested_terms(Contract(), counts, ("crack", "dent")) == ()
+    assert untested_terms(Judge.of(Contract(), task="inspection", labels=labels), counts) == ()
+
+
+def test_bound_on_a_pair_of_classes_is_unproven_where_a_split_holds_no_part_of_the_first():
+    counts = {"val": {"m3": 4, "m4": 0}, "test": {"m3": 4, "m4": 2}}
+    contract = Contract(max_confused={"m3:m4": 1, "m4:m3": 0})
+    labels = sorting.Labels(classes=("m3", "m4"))
+    terms = untested_terms(Judge.of(contract, task="sorting", labels=labels), counts)
+    assert [t.clause for t in terms] == ["m4 sorted as m3 of at most 0 (val holds no part of m4)"]
 
 
 def test_unproven_terms_stop_unless_allowed():
