@@ -5,11 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scipy.stats import beta
 
-from edgetl.data.audit import defects_needed, difference_hash, escape_rate_bound, near_duplicates
+from edgetl.data.audit import difference_hash, near_duplicates
 from edgetl.data.samples import Sample
-from edgetl_runtime.errors import ShapeError, UsageError
+from edgetl_runtime.errors import ShapeError
 
 
 def picture(seed):
@@ -54,35 +53,3 @@ def test_difference_hash_has_256_bits_and_ignores_brightness():
     assert difference_hash(picture(0)).shape == (256,)
     darker = (picture(0) // 2).astype(np.uint8)
     assert np.count_nonzero(difference_hash(picture(0)) != difference_hash(darker)) < 20
-
-
-@pytest.mark.parametrize(("escapes", "defects"), [(0, 1), (0, 299), (1, 20), (7, 90), (3, 5000), (19, 20)])
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_escape_rate_bound_equals_the_quantile_of_the_beta_distribution(escapes, defects, confidence):
-    expected = beta.ppf(confidence, escapes + 1, defects - escapes)
-    assert escape_rate_bound(escapes, defects, confidence=confidence) == pytest.approx(expected, rel=1e-6)
-
-
-def test_escape_rate_bound_of_all_escaped_is_one():
-    assert escape_rate_bound(5, 5) == 1.0
-
-
-@pytest.mark.parametrize(("rate", "escapes", "needed"), [(0.01, 0, 299), (0.001, 0, 2995), (0.01, 1, 473), (0.5, 0, 5)])
-def test_defects_needed_is_the_least_number_that_bears_the_claim(rate, escapes, needed):
-    assert defects_needed(rate, escapes=escapes) == needed
-    assert escape_rate_bound(escapes, needed) <= rate
-    assert escape_rate_bound(escapes, needed - 1) > rate
-
-
-@pytest.mark.parametrize("value", [0, 1, -1, float("nan")])
-def test_defects_needed_refuses_rates_out_of_range(value):
-    with pytest.raises(UsageError, match="max_escape_rate must be between 0 and 1"):
-        defects_needed(value)
-    with pytest.raises(UsageError, match="confidence must be between 0 and 1"):
-        escape_rate_bound(0, 5, confidence=value)
-
-
-@pytest.mark.parametrize(("escapes", "defects"), [(1, 0), (0, 0), (-1, 5), (6, 5)])
-def test_escape_rate_bound_refuses_counts_out_of_range(escapes, defects):
-    with pytest.raises(UsageError, match="escapes must be from 0"):
-        escape_rate_bound(escapes, defects)

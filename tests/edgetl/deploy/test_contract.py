@@ -83,8 +83,8 @@ def test_judge_refuses_what_is_no_bound_of_the_task(name):
     ("contract", "words"),
     [
         (Contract(max_escapes_of={"crakc": 0}), r"a class of the contract must be one of the run's; got 'crakc'\.\nTry: 'crack'"),
-        (Contract(max_escapes_of={"ok": 0}), "--max-escapes-of ok must be on a defect class; got good parts"),
-        (Contract(max_overkill_of={"crack": 0}), "--max-overkill-of crack must be on good parts; got a defect class"),
+        (Contract(max_escapes_of={"ok": 0}), "--max-escapes-of ok=… must be on a defect class; got good parts"),
+        (Contract(max_overkill_of={"crack": 0}), "--max-overkill-of crack=… must be on good parts; got a defect class"),
     ],
 )
 def test_bounds_on_classes_must_be_able_to_break(contract, words):

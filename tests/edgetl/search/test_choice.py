@@ -19,7 +19,14 @@ def point(name, p99, accuracy, *, why="", best=0.98, n=200, memory_mb=None, turn
     decisions = {"p50": 0.8 * p99, "p99": p99} if p99 else None
     figures = {"decision_ms": decisions, "n": 300, "slowest_ms": [p99], "measured_on": "this CPU"}
     figures["turns_ms"] = turns or [0.8 * (p99 or 0)] * 30
-    return point_of(name, candidate, latency=figures if p99 else None, best_accuracy=best, memory_mb=memory_mb)
+    return point_of(
+        name,
+        candidate,
+        latency=figures if p99 else None,
+        best_accuracy=best,
+        counts=("escapes", "overkill"),
+        memory_mb=memory_mb,
+    )
 
 
 def settled(points, contract=Contract(), gap=2.0):  # noqa: B008  (frozen)

@@ -10,15 +10,15 @@ from edgetl.deploy.candidates import Candidate
 from edgetl.errors import RunError
 from edgetl.search.kept import keep, revive
 from edgetl_runtime.manifest import Requires, VariantOptions
-from edgetl_runtime.tasks.inspection import Thresholds
+from edgetl_runtime.tasks.inspection import Params, Thresholds
 
 
 def candidate(**changes):
     fields = {
         "id": "openvino-bf16-t2", "backend": "openvino", "precision": "bf16", "model": b"model",
         "options": VariantOptions(threads=2, precision_hint="bf16"), "requires": Requires(cpu_flags=("amx_bf16",)),
-        "evidence": {"recipe": "openvino-bf16"}, "thresholds": Thresholds(nok_at=0.25, ok_below=0.2),
-        "temperature": 1.5, "drop_pp": 0.3, "flips": 2,
+        "evidence": {"recipe": "openvino-bf16"}, "task": "inspection", "drop_pp": 0.3, "flips": 2,
+        "params": Params(thresholds=Thresholds(nok_at=0.25, ok_below=0.2), temperature=1.5),
         "val": {"accuracy": 0.9, "escapes": 1, "overkill": 2, "n": 100},
     }  # fmt: skip
     return Candidate(**{**fields, **changes})
@@ -27,7 +27,7 @@ def candidate(**changes):
 def test_candidate_comes_back_with_all_that_timing_needs(tmp_path):
     before = candidate()
     after = revive(json.loads(json.dumps(keep(before, tmp_path / "models"))), tmp_path / "models")
-    same = ("id", "backend", "precision", "model", "options", "requires", "thresholds", "temperature")
+    same = ("id", "backend", "precision", "model", "options", "requires", "task", "params")
     assert [getattr(after, name) for name in same] == [getattr(before, name) for name in same]
     assert after.load_options == before.load_options
 

@@ -130,7 +130,7 @@ def test_what_is_too_slow_is_never_trained(blob_parts, tmp_path, monkeypatch):
         return []
 
     monkeypatch.setattr(Searching, "_judge", judge)
-    training = FinetuneConfig(data=str(blob_parts), weights="none", defect=("hole",))
+    training = FinetuneConfig(data=str(blob_parts), weights="none", aims={"defect": ("hole",)})
     grid = SearchConfig(**{**{f: getattr(ONE_VARIANT, f) for f in ("backends", "precisions")}, "image_sizes": (32, 64)})
     job = job_of(networks(grid, backbone="tf_efficientnet_lite0"), training=training, contract=Contract(p99_ms=50))
     found = searching_in(tmp_path / "s", job).search()
@@ -156,7 +156,7 @@ def test_search_trains_two_resolutions_and_goes_on_where_training_stopped(
     blob_parts, tmp_path, one_thread, monkeypatch, programmed
 ):
     programmed(lambda *_: 2.0)
-    training = FinetuneConfig(data=str(blob_parts), weights="auto", defect=("hole",), preset="fast")
+    training = FinetuneConfig(data=str(blob_parts), weights="auto", aims={"defect": ("hole",)}, preset="fast")
     grid = SearchConfig(
         backends=("onnxruntime",), precisions=("f32",), threads=(1,), image_sizes=(32, 48), slice_images=20,
         slice_margin_pp=100, max_gap_pp=100,
@@ -184,6 +184,7 @@ def test_search_trains_two_resolutions_and_goes_on_where_training_stopped(
 
 def test_runs_that_call_other_parts_good_are_not_compared(runs, tmp_path):
     other = RunFolder(shutil.copytree(runs[1], tmp_path / "other"))
-    other.write(dataclasses.replace(other.read(), defect_classes=("good",)))
+    run = other.read()
+    other.write(dataclasses.replace(run, labels=dataclasses.replace(run.labels, defect_classes=("good",))))
     with pytest.raises(RunError, match="got good: good; defects: hole against good: hole; defects: good"):
         networks_of_runs([runs[0], other.path])

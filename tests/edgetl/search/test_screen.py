@@ -9,16 +9,14 @@ from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import plan
 from edgetl.search.grid import SearchConfig, restricted
 from edgetl.search.screen import Shape, screen_shape, too_slow_by_far
+from edgetl.tasks import inspection
 from edgetl_runtime.preprocess import PreprocessSpec
 
 
 def test_random_weights_are_timed_in_each_variant(blob_parts):
-    shape = Shape(
-        backbone="tf_efficientnet_lite0",
-        preprocess=PreprocessSpec(width_px=32, height_px=32),
-        classes=("good", "hole"),
-        defect_classes=("hole",),
-    )
+    task, spec = inspection.TASK, PreprocessSpec(width_px=32, height_px=32)
+    labels = task.labels_for(("good", "hole"), task.aims({}))
+    shape = Shape.of("tf_efficientnet_lite0", spec, task, labels)
     planned = restricted(plan(profiles.get("local"), cores=2), SearchConfig(precisions=("f32",), threads=(1,)))
     encoded = [file.read_bytes() for file in sorted((blob_parts / "good").iterdir())[:4]]
     found = screen_shape(shape, planned, encoded)

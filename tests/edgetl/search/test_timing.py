@@ -20,7 +20,7 @@ from edgetl.search.state import SearchState
 from edgetl.search.timing import Timing
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
-from edgetl_runtime.tasks.inspection import Labels, Thresholds
+from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 NAMES = ("one", "two", "poor")
 
@@ -29,7 +29,8 @@ def candidate(name, accuracy):
     return Candidate(
         id=name, backend="onnxruntime", precision="f32", model=name.encode(), evidence={}, drop_pp=0.0, flips=0,
         val={"accuracy": accuracy, "escapes": 0, "overkill": 0, "n": 200}, options=VariantOptions(threads=1),
-        requires=Requires(), temperature=1.0, thresholds=Thresholds(nok_at=0.5, ok_below=0.5),
+        requires=Requires(), task="inspection",
+        params=Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0),
     )  # fmt: skip
 
 
