@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 def binomial_upper(events: int, n: int, confidence: float = 0.95) -> float | None:
     """Exact one-sided upper bound of a rate after `events` in `n` (Clopper and Pearson, 1934); None for n = 0.
 
+    Raises:
+        UsageError: There are fewer events than none, or more than `n`.
+
     Example:
         >>> round(binomial_upper(0, 100), 4)
         0.0295
     """
     from scipy.stats import beta
 
+    if not 0 <= events <= n:
+        raise UsageError("events", f"from 0 to {n}", str(events), fix="count again")
     if n == 0:
         return None
     return 1.0 if events == n else float(beta.ppf(confidence, events + 1, n - events))

@@ -62,7 +62,9 @@ def test_stand_in_is_judged_in_the_same_arithmetic_wherever_it_is_judged(conv_ne
     from edgetl.deploy import confirming, golden_vectors
 
     asked = []
-    monkeypatch.setattr(room, "evaluated", lambda backend, *_: asked.append(backend) or {"logits": np.zeros((2, 2), np.float32)})
+    monkeypatch.setattr(
+        room, "evaluated", lambda backend, *_: asked.append(backend) or {"logits": np.zeros((2, 2), np.float32)}
+    )
     monkeypatch.setattr(golden_vectors, "evaluated", room.evaluated)
     monkeypatch.setattr(room, "outputs_of", lambda *_: pytest.fail("other arithmetic"))
     one = candidate(backend="tensorrt", precision="int8", model=conv_net)

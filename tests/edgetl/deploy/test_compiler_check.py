@@ -23,7 +23,8 @@ def candidate(backend, model, **changes):
     fields = {
         "id": f"{backend}-x", "backend": backend, "precision": "int8", "model": model, "evidence": {"recipe": "r"},
         "options": VariantOptions(), "requires": Requires(), "task": "inspection",
-        "params": Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0), "val": {}, "drop_pp": 0.0, "flips": 0,
+        "params": Params(thresholds=Thresholds(nok_at=0.5, ok_below=0.5), temperature=1.0),
+        "val": {}, "drop_pp": 0.0, "flips": 0,
     }  # fmt: skip
     return Candidate(**{**fields, **changes})
 

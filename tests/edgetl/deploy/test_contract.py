@@ -82,7 +82,10 @@ def test_judge_refuses_what_is_no_bound_of_the_task(name):
 @pytest.mark.parametrize(
     ("contract", "words"),
     [
-        (Contract(max_escapes_of={"crakc": 0}), r"a class of the contract must be one of the run's; got 'crakc'\.\nTry: 'crack'"),
+        (
+            Contract(max_escapes_of={"crakc": 0}),
+            r"a class of the contract must be one of the run's; got 'crakc'\.\nTry: 'crack'",
+        ),
         (Contract(max_escapes_of={"ok": 0}), "--max-escapes-of ok=… must be on a defect class; got good parts"),
         (Contract(max_overkill_of={"crack": 0}), "--max-overkill-of crack=… must be on good parts; got a defect class"),
     ],
@@ -97,7 +100,9 @@ def test_contract_survives_the_way_through_a_file():
     contract = Contract(p50_ms=2.0, max_escapes_of={"crack": 0})
     assert from_mapping(Contract, to_mapping(contract), where="here") == contract
     assert judge(contract).bounds.max_escapes_of == {"crack": 0}
-    with pytest.raises(UsageError, match="key 'max_escape' in the contract of a run for inspection must be a known key"):
+    with pytest.raises(
+        UsageError, match="key 'max_escape' in the contract of a run for inspection must be a known key"
+    ):
         judge(from_mapping(Contract, {"of_task": {"max_escape": 0}}, where="here"))
 
 
@@ -135,3 +140,69 @@ def test_a_misspelt_class_is_never_taken_for_one_of_the_other_kind(term, name, f
     with pytest.raises(UsageError, match="a class of the contract must be one of the run's") as caught:
         judge(Contract(**{term: {name: 0}}))
     assert caught.value.fix == fix
+
+
+SORTED_COUNTS = {"drop_pp": 0.0, "flips": 0, "n": 100, "errors": 2, "unsure": 6, "confused": {"m3:m4": 2}}
+
+
+@pytest.mark.parametrize(
+    ("terms", "clause"),
+    [
+        ({}, None),
+        ({"max_errors": 1}, "errors 2 > 1"),
+        ({"max_unsure_pct": 5.0}, "unsure 6.00 % > 5.00"),
+        ({"max_unsure_pct": 6}, None),
+        ({"max_confused": {"m3:m4": 1}}, "m3 sorted as m4 2 > 1"),
+        ({"max_confused": {"m4:m3": 0}}, None),
+    ],
+)
+def test_judge_holds_the_terms_of_sorting(terms, clause):
+    assert judge_of_sorting(**terms).breaches(SORTED_COUNTS, {"errors": 1}) == ([clause] if clause else [])
+
+
+def test_by_default_sorting_may_have_one_error_more_than_the_float_model():
+    assert judge_of_sorting().breaches(SORTED_COUNTS, {"errors": 0}) == ["errors 2 > 1"]
+    close = {**SORTED_COUNTS, "flips": 1, "likely_flips": 5.0}
+    assert judge_of_sorting().close_calls(close, {"errors": 2}) == ["flips 7.24 % > 2.00"]
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "term", "fix"),
+    [
+        ("sorting", SORTED, "max_error", "'max_errors' instead of 'max_error'"),
+        ("sorting", SORTED, "max_unsure", "'max_unsure_pct' or 'max_confused' instead of 'max_unsure'"),
+        ("inspection", LABELS, "max_overkil", "'max_overkill' or 'max_overkill_of' instead of 'max_overkil'"),
+    ],
+)
+def test_an_unknown_term_names_the_nearest_of_the_task(task, labels, term, fix):
+    with pytest.raises(UsageError, match=f"key '{term}' in the contract of a run for {task} must be a known") as caught:
+        Judge.of(Contract(**{term: 1}), task=task, labels=labels)
+    assert caught.value.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "terms"),
+    [
+        ("sorting", SORTED, {"max_escapes": 0}),
+        ("sorting", SORTED, {"max_escapes_of": {"m3": 0}}),
+        ("inspection", LABELS, {"max_errors": 0}),
+        ("inspection", LABELS, {"max_confused": {"crack:ok": 0}}),
+    ],
+)
+def test_a_term_of_another_task_is_refused(task, labels, terms):
+    (term,) = terms
+    with pytest.raises(UsageError, match=f"key '{term}' in the contract of a run for {task} must be a known key"):
+        Judge.of(Contract(**terms), task=task, labels=labels)
+
+
+def test_judge_of_sorting_refuses_a_pair_that_is_none_and_a_bound_that_is_none():
+    with pytest.raises(UsageError, match="two different classes of m3, m4, m5; got 'm3:m6'"):
+        judge_of_sorting(max_confused={"m3:m6": 0})
+    with pytest.raises(UsageError, match="--max-unsure-pct must be 0 or above; got -1"):
+        judge_of_sorting(max_unsure_pct=-1)
+
+
+def test_judge_refuses_a_task_that_there_is_not():
+    with pytest.raises(UsageError, match="the task must be known; got 'sortin'") as caught:
+        Judge.of(Contract(), task="sortin", labels=SORTED)
+    assert "sorting" in caught.value.fix

@@ -7,9 +7,11 @@ import types
 import numpy as np
 import pytest
 
+from edgetl import tasks
 from edgetl.deploy import judging
 from edgetl.deploy.contract import Contract, Judge
 from edgetl.tasks import inspection
+from edgetl_runtime.tasks import sorting
 from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 TRUTH = np.array([0, 1] * 50)
@@ -97,3 +99,47 @@ def test_judge_counts_a_changed_label_once_and_the_verdicts_beside_the_threshold
     changed = (noisy["flips"], noisy["likely_flips"])
     assert 0 < changed[0] < 10
     assert changed[1] == pytest.approx(changed[0], abs=4)
+
+
+SORTING = types.SimpleNamespace(
+    task="sorting",
+    labels=sorting.Labels(classes=("m3", "m4")),
+    params=sorting.Params(unsure_below=0.7),
+    aims={"error_cost": 5.0},
+)
+
+
+@pytest.fixture(scope="module")
+def sorted_reference():
+    return tasks.get("sorting").decided({"logits": logits()}, TRUTH, SORTING.labels, SORTING.params)
+
+
+def test_judge_of_sorting_accepts_the_reference_itself_at_its_own_bound(sorted_reference):
+    judged = judge(Contract(), sorted_reference, logits(), SORTING)
+    assert (judged["params"], judged["why"], judged["flips"]) == (SORTING.params, (), 0)
+    assert judged["val"]["errors"] == sorted_reference.figures["errors"]
+
+
+def test_judge_of_sorting_says_what_a_worse_model_breaks(sorted_reference):
+    judged = judge(Contract(), sorted_reference, logits(seed=1, noise=3.0), SORTING)
+    assert {word.split()[0] for word in judged["why"]} >= {"accuracy", "flips", "errors"}
+    unbound = Contract(max_drop_pp=100, max_flips_pct=100, max_errors=100)
+    assert judge(unbound, sorted_reference, logits(seed=1, noise=3.0), SORTING)["why"] == ()
+
+
+def test_judge_of_sorting_counts_an_answer_that_becomes_unsure_as_a_flip(sorted_reference):
+    flat = (0.01 * logits()).astype(np.float32)  # the same answers, none of them sure
+    kept = tasks.get("sorting").decided({"logits": flat}, TRUTH, SORTING.labels, SORTING.params)
+    assert (kept.answers == sorted_reference.answers).all()
+    assert sorted_reference.flips(kept).sum() == (sorted_reference.verdicts != "UNSURE").sum()
+    refused = judge(Contract(max_unsure_pct=0, max_flips_pct=0), sorted_reference, flat, SORTING)
+    assert refused["why"]
+
+
+def test_judge_of_sorting_refuses_scores_that_are_not_finite(sorted_reference):
+    broken = logits()
+    broken[7, 1] = np.nan
+    loose = Contract(max_drop_pp=100, max_flips_pct=100, max_errors=100)
+    judged = judge(loose, sorted_reference, broken, SORTING)
+    assert judged["why"] == ("scores are NaN or infinite",)
+    assert (judged["flips"], judged["val"]["errors"], judged["val"]["accuracy"]) == (100, 100, 0.0)

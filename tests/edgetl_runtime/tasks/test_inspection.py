@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgetl_runtime.errors import BackendError, UsageError
-from edgetl_runtime.tasks.inspection import TASK, Labels, Params, Thresholds, defect_scores, verdicts
+from edgetl_runtime.tasks.inspection import TASK, Bounds, Labels, Params, Thresholds, defect_scores, verdicts
 
 CLASSES = ("dent", "ok", "scratch")
 DEFECTS = ("dent", "scratch")
@@ -124,6 +124,7 @@ def test_count_tells_escapes_from_overkill():
     counts = TASK.count(LABELS, truth=["dent", "dent", "ok", "ok"], found=found)
     assert counts == {
         "n": 4, "accuracy": 0.5, "n_defective": 2, "n_good": 2, "escapes": 1, "overkill": 1, "unsure": 0,
+        "escapes_per_class": {"dent": 1, "scratch": 0}, "overkill_per_class": {"ok": 1},
     }  # fmt: skip
     assert TASK.tell(counts) == "escapes 1 of 2 defects, overkill 1 of 2 good parts, 0 unsure"
 
@@ -132,3 +133,81 @@ def test_near_border_is_within_reach_of_a_cut_or_a_tie():
     scores = np.array([[0.49, 0.51, 0.0], [0.1, 0.9, 0.0], [0.05, 0.5, 0.45], [0.0, 0.69, 0.31]])
     params = Params(thresholds=Thresholds(nok_at=0.3, ok_below=0.3), temperature=1.0)
     assert TASK.near_border(scores, LABELS, params, tolerance=0.02).tolist() == [True, False, False, True]
+
+
+COUNTED = {
+    "n": 9, "escapes": 2, "overkill": 3,
+    "escapes_per_class": {"dent": 2, "scratch": 0}, "overkill_per_class": {"ok": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("most", [-1, float("nan")])
+@pytest.mark.parametrize("name", ["max_escapes", "max_overkill"])
+def test_bounds_refuse_what_nothing_can_keep(name, most):
+    option = name.replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{option} must be 0 or above; got {most}"):
+        Bounds(**{name: most})
+    with pytest.raises(UsageError, match=f"--{option}-of dent must be 0 or above; got {most}"):
+        Bounds(**{f"{name}_of": {"dent": most}})
+
+
+@pytest.mark.parametrize(
+    ("terms", "said", "fix"),
+    [
+        ({"max_escapes_of": {"dnet": 0}}, "a class of the contract must be one of the run's; got 'dnet'", "'dent'"),
+        ({"max_escapes_of": {"oks": 0}}, "a class of the contract must be one of the run's; got 'oks'", "one of dent"),
+        ({"max_overkill_of": {"dent_": 0}}, "a class of the contract must be one of the run's", "one of ok"),
+        (
+            {"max_escapes_of": {"ok": 3}},
+            "--max-escapes-of ok=… must be on a defect class; got good",
+            "-overkill-of ok=3",
+        ),
+        ({"max_overkill_of": {"dent": 1}}, "--max-overkill-of dent=… must be on good parts", "-escapes-of dent=1"),
+    ],
+)
+def test_a_bound_on_a_class_must_be_able_to_break(terms, said, fix):
+    with pytest.raises(UsageError, match=said) as caught:
+        TASK.check_bounds(Bounds(**terms), LABELS)
+    assert fix in caught.value.fix
+
+
+def test_bounds_that_fit_the_classes_are_taken():
+    fitting = Bounds(max_escapes=0, max_overkill=0, max_escapes_of={"dent": 0}, max_overkill_of={"ok": 0})
+    TASK.check_bounds(fitting, LABELS)
+    TASK.check_bounds(Bounds(), LABELS)
+
+
+def test_held_yields_every_bound_with_what_was_counted():
+    bounds = Bounds(max_escapes=1, max_overkill=3, max_escapes_of={"dent": 1, "scratch": 0}, max_overkill_of={"ok": 2})
+    assert [(bound.clause, bound.broken) for bound in TASK.held(bounds, COUNTED)] == [
+        ("escapes 2 > 1", True),
+        ("escapes of dent 2 > 1", True),
+        ("escapes of scratch 0 <= 0", False),
+        ("overkill 3 <= 3", False),
+        ("overkill of ok 3 > 2", True),
+    ]
+
+
+@pytest.mark.parametrize(("floats", "broken"), [(0, True), (1, False), (2, False)])
+def test_a_candidate_may_have_one_escape_more_than_the_float_model_by_default(floats, broken):
+    (bound,) = TASK.held(Bounds(), COUNTED, {"escapes": floats})
+    assert (bound.name, bound.most, bound.broken) == ("escapes", floats + 1, broken)
+    (asked,) = TASK.held(Bounds(max_escapes=0), COUNTED, {"escapes": floats})
+    assert asked.broken
+
+
+def test_without_a_float_model_and_bounds_nothing_is_held():
+    assert list(TASK.held(Bounds(), COUNTED)) == []
+
+
+def test_a_count_that_is_not_a_number_breaks_its_bound():
+    (bound,) = TASK.held(Bounds(max_escapes=5), {**COUNTED, "escapes": float("nan")})
+    assert bound.broken
+    assert bound.clause == "escapes nan > 5.00"
+
+
+def test_held_counts_as_decisions_are_counted():
+    found = decide([[9, 0, 0], [0, 9, 0], [9, 0, 0], [0, 9, 0]])
+    counts = TASK.count(LABELS, truth=["dent", "dent", "ok", "ok"], found=found)
+    bounds = Bounds(max_escapes_of={"dent": 0}, max_overkill_of={"ok": 0})
+    assert [bound.clause for bound in TASK.held(bounds, counts)] == ["escapes of dent 1 > 0", "overkill of ok 1 > 0"]
