@@ -102,6 +102,8 @@ def refused_command(words: list[str]) -> str | None:
 
 # options of programs that are not ours, where a page names them alone
 FOREIGN = {"--system-site-packages": "python -m venv", "--help": "every command", "--version": "every program"}
+# words, as wc counts them: what is longer is not read to its end
+WORDS = {"ARCHITECTURE.md": 1100}
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
@@ -243,8 +245,28 @@ def machine_words(path: Path) -> Iterator[str]:
             yield f"{path.name}:{number} names a machine or a path on one: {line.strip():.80}"
 
 
+def too_long(text: str, most: int) -> str | None:
+    words = len(text.split())
+    return f"{words} words, {words - most} too many: move what is detail to docs/" if words > most else None
+
+
 def pages() -> list[Path]:
     return [path for path in tracked() if path.suffix == ".md"]
+
+
+@pytest.mark.parametrize(("page", "most"), WORDS.items())
+def test_a_page_is_short_enough_to_be_finished(page, most):
+    assert too_long((ROOT / page).read_text(encoding="utf-8"), most) is None
+
+
+def test_decisions_are_dated_paragraphs_newest_first():
+    for page in (ROOT / "docs" / "decisions").glob("*.md"):
+        paragraphs = page.read_text(encoding="utf-8").split("\n\n")[1:]
+        if page.name != "README.md":
+            dates = [re.match(r"\*\*(\d{4}-\d{2}-\d{2})\. .+?\*\*", text, flags=re.DOTALL) for text in paragraphs]
+            assert all(dates), f"{page.name}: a paragraph that does not begin with its date and its decision"
+            days = [date[1] for date in dates]
+            assert days == sorted(days, reverse=True), page.name
 
 
 def test_links_lead_somewhere():
@@ -288,6 +310,11 @@ def test_the_changelog_has_one_heading_for_what_is_unreleased_and_for_each_relea
     assert headings.pop(0) == "Unreleased"
     assert len(headings) == len(set(headings))
     assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", heading) for heading in headings)
+
+
+def test_the_check_of_lengths_sees_planted_violations():
+    assert too_long("one two\nthree", 3) is None
+    assert too_long("one two\nthree four", 3) == "4 words, 1 too many: move what is detail to docs/"
 
 
 def test_the_link_check_sees_planted_violations(tmp_path):
