@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl.metrics import binomial_upper, trials_needed
+from edgetl.metrics import binomial_upper, percent_up, trials_needed
 from edgetl.tasks.base import Point, no_better_than_one_answer, plural, weak_classes
 from edgetl.tasks.inspection.metrics import counted, escape_statement, overkill_statement
 
@@ -154,7 +154,7 @@ def section(
 def _tiles(test: Mapping[str, Any]) -> list[tuple[str, int, int, str]]:
     def below(event: Literal["escape", "overkill"]) -> str:
         bound = binomial_upper(*counted(test, event))
-        return DASH if bound is None else f"{100 * bound:.1f}\u00a0%"
+        return DASH if bound is None else f"{percent_up(bound)}\u00a0%"
 
     n_defect, n_good = test["n_defect"], test["n_good"]
     kind = "groups with one" if test.get("n_defect_groups", n_defect) != n_defect else "rate"

@@ -90,6 +90,14 @@ def test_report_shows_the_figures_of_the_run(fake_run: Callable) -> None:
     assert f"{test['overkill']} / {test['n_good']}" in text
 
 
+def test_a_bound_is_the_same_in_the_answer_and_beside_the_count(fake_run: Callable) -> None:
+    fake = fake_run(separation=1.5)
+    text = report_of(fake).text
+    bound = re.search(r"the escape rate is below ([\d.]+) %", text)
+    assert bound
+    assert f"below {bound[1]} % with 95 % confidence" in text.replace("\u00a0", " ")
+
+
 def test_report_escapes_hostile_names(fake_run: Callable) -> None:
     fake = fake_run(classes=HOSTILE, separation=1.0)
     evil = fake.folder.path.parent / "test_\"onload='x'<b>.png"
