@@ -503,24 +503,24 @@ def readme_table(results: Path) -> str:
     ]
     beside, started = (newest_of(every, f"edgetl.bench.{kind}/") for kind in ("peers", "runtime"))
     names = {
-        "cv2-onnxruntime": "OpenCV + ONNX Runtime, INT8 by its defaults",
+        "cv2-onnxruntime": "OpenCV + ONNX Runtime",
         "model-api": "OpenVINO Model API",
-        "ultralytics": "Ultralytics, yolo11n-cls",
+        "ultralytics": "Ultralytics (yolo11n-cls)",
         "torch-compile": "torch.compile",
-        "torch-eager": "eager torch + timm",
+        "torch-eager": "eager torch",
     }
     own = beside["peers"][beside["fastest"]]["p50_ms"]
     rows = [
-        [f"1280x960 JPEG to class, {label}", f"{own:.1f} ms", f"{beside['peers'][peer]['p50_ms']:.1f} ms",
+        [label, f"{own:.1f} ms", f"{beside['peers'][peer]['p50_ms']:.1f} ms",
          f"{beside['times'][peer]:.1f} times"]
         for peer, label in names.items()
     ]  # fmt: skip
     memory = {name: found["memory_mb"] for name, found in started["starts"].items()}
     rows.append([
-        "peak memory, eager torch + timm", f"{memory['openvino']:.0f} MB", f"{memory['eager_torch']:.0f} MB",
+        "eager torch: memory", f"{memory['openvino']:.0f} MB", f"{memory['eager_torch']:.0f} MB",
         f"{memory['eager_torch'] / memory['openvino']:.1f} times",
     ])  # fmt: skip
-    return table("against|edgetl|the other|better by", rows)
+    return table("1280x960 JPEG to class|edgetl|the other|better by", rows)
 
 
 def main() -> int:

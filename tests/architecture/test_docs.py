@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import functools
 import importlib
+import inspect
 import re
 import shlex
 import socket
@@ -17,6 +19,7 @@ import pytest
 
 import edgetl.cli
 import edgetl_runtime.__main__
+from edgetl.data.defects import defect_classes
 from edgetl_runtime.cli import driver
 from edgetl_runtime.errors import UsageError
 
@@ -103,7 +106,7 @@ def refused_command(words: list[str]) -> str | None:
 # options of programs that are not ours, where a page names them alone
 FOREIGN = {"--system-site-packages": "python -m venv", "--help": "every command", "--version": "every program"}
 # words, as wc counts them: what is longer is not read to its end
-WORDS = {"ARCHITECTURE.md": 1100}
+WORDS = {"README.md": 900, "ARCHITECTURE.md": 1100}
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
@@ -245,6 +248,28 @@ def machine_words(path: Path) -> Iterator[str]:
             yield f"{path.name}:{number} names a machine or a path on one: {line.strip():.80}"
 
 
+def false_calls(text: str) -> Iterator[str]:
+    """Yield what a page's Python calls of our packages, or passes to them, that does not exist."""
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        for call in ast.walk(ast.parse(block)):
+            if isinstance(call, ast.Call) and re.fullmatch(r"edgetl(_runtime)?\.\w+", name := ast.unparse(call.func)):
+                module, _, attribute = name.partition(".")
+                found = getattr(importlib.import_module(module), attribute, None)
+                if found is None:
+                    yield f"there is no {name}"
+                    continue
+                try:
+                    inspect.signature(found).bind(*call.args, **{word.arg: None for word in call.keywords})
+                except TypeError as error:
+                    yield f"{name}: {error}"
+
+
+def job_lines(text: str) -> Iterator[list[str]]:
+    """Yield the words of our commands in a job of GitHub or GitLab."""
+    for line in re.findall(r"^ *- (?:run: )?(edgetl(?:-runtime)? .*)$", text, flags=re.MULTILINE):
+        yield shlex.split(line, comments=True)
+
+
 def too_long(text: str, most: int) -> str | None:
     words = len(text.split())
     return f"{words} words, {words - most} too many: move what is detail to docs/" if words > most else None
@@ -267,6 +292,30 @@ def test_decisions_are_dated_paragraphs_newest_first():
             assert all(dates), f"{page.name}: a paragraph that does not begin with its date and its decision"
             days = [date[1] for date in dates]
             assert days == sorted(days, reverse=True), page.name
+
+
+def test_the_readme_s_own_classes_train_without_an_option():
+    tree = re.search(r"^parts/\n((?:  .*\n)+)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    classes = re.findall(r"^  (\w+)/", tree[1], flags=re.MULTILINE)
+    assert defect_classes(sorted(classes), None) == ("dent", "scratch")
+
+
+def test_the_readme_s_pictures_are_small():
+    pictures = re.findall(r"\]\((docs/pictures/[^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(pictures) == 2
+    assert all((ROOT / picture).stat().st_size < 200_000 for picture in pictures)
+
+
+def test_python_in_pages_calls_what_exists():
+    found = {str(page.relative_to(ROOT)): list(false_calls(page.read_text(encoding="utf-8"))) for page in pages()}
+    assert {page: calls for page, calls in found.items() if calls} == {}
+
+
+def test_jobs_to_copy_call_what_exists():
+    jobs = [path for path in tracked() if path.suffix == ".yml" and path.is_relative_to(ROOT / "examples")]
+    lines = [words for job in jobs for words in job_lines(job.read_text(encoding="utf-8"))]
+    assert [why for words in lines if (why := refused_command(words))] == []
+    assert len(lines) >= 2
 
 
 def test_links_lead_somewhere():
@@ -310,6 +359,19 @@ def test_the_changelog_has_one_heading_for_what_is_unreleased_and_for_each_relea
     assert headings.pop(0) == "Unreleased"
     assert len(headings) == len(set(headings))
     assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d{2}-\d{2}\)", heading) for heading in headings)
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ("edgetl_runtime.open('a.edgetl')", None),
+        ("edgetl_runtime.opne('a.edgetl')", "there is no edgetl_runtime.opne"),
+        ("edgetl_runtime.open('a.edgetl', varaint='x')", "edgetl_runtime.open: got an unexpected keyword"),
+    ],
+)
+def test_the_check_of_python_sees_planted_violations(call, why):
+    found = list(false_calls(f"```python\nwith {call} as x:\n    pass\n```\n"))
+    assert found == [] if why is None else found[0].startswith(why)
 
 
 def test_the_check_of_lengths_sees_planted_violations():

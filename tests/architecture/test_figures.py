@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -59,3 +60,11 @@ def test_a_record_of_an_unknown_kind_and_a_remark_on_nothing_are_refused(figures
     (tmp_path / "machine" / "new.json").write_text('{"schema": "edgetl.bench.new/1"}', encoding="utf-8")
     with pytest.raises(KeyError, match=r"edgetl\.bench\.new"):
         figures.page(tmp_path, {})
+
+
+def test_the_readme_holds_six_figures_against_peers_and_they_are_those_of_the_records(figures):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = figures.readme_table(RESULTS)
+    assert table in readme
+    assert len(re.findall(r"\b\d+\.\d times", table)) == 6
+    assert len(re.findall(r"\b\d+(?:\.\d+)? (?:times|ms|MB)\b", readme.replace(table, ""))) == 0
