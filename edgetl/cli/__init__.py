@@ -6,7 +6,7 @@ from edgetl_runtime.cli import COMMANDS as STATION
 
 GROUPS = {
     "train": {
-        "quickstart": ("edgetl.cli.quickstart", "Run the whole way once, on real solar-cell images"),
+        "quickstart": ("edgetl.cli.quickstart", "Go the whole way once, on real solar-cell images"),
         "finetune": ("edgetl.cli.finetune", "Adapt a backbone to a folder of part images"),
         "search": ("edgetl.cli.search", "Find the fastest network that keeps the contract, by measurement"),
     },
@@ -18,18 +18,21 @@ GROUPS = {
     },
     "deliver": {
         "keys": ("edgetl.cli.keys", "Make keys, sign bundles, rotate keys and permit rollbacks"),
-        "deliver": ("edgetl.cli.deliver", "Bring a bundle to a device over SSH, or into a folder for a stick"),
+        "deliver": ("edgetl.cli.deliver", "Install a bundle on a device over SSH, or write a USB stick for it"),
     },
     "measure": {
-        "bench": ("edgetl.cli.bench", "Measure accuracy and latency of a bundle, here or on a device"),
-        "compare": ("edgetl.cli.compare", "Say whether a bundle is slower than another, interleaved on this machine"),
-        "records": ("edgetl.cli.records", "Show many measurements: table, Pareto front, history with change points"),
+        "bench": ("edgetl.cli.bench", "Measure latency and, with --data, accuracy of a bundle, here or on a device"),
+        "compare": (
+            "edgetl.cli.compare",
+            "Tell whether one bundle is slower than another, taking turns on this machine",
+        ),
+        "records": ("edgetl.cli.records", "Show many measurements: table, Pareto front, history with its changes"),
     },
     "look": {
         "info": STATION["info"],
         "backbones": ("edgetl.cli.backbones", "List the backbones and where their weights come from"),
         "devices": ("edgetl.cli.devices", "List and show the device profiles"),
-        "doctor": ("edgetl.cli.doctor", "Examine this machine or a device, and say what mends it"),
+        "doctor": ("edgetl.cli.doctor", "Examine this machine or a device, and say how to fix what is wrong"),
     },
 }
 COMMANDS = {name: entry for table in GROUPS.values() for name, entry in table.items()}

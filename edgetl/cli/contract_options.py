@@ -20,7 +20,7 @@ EXAMPLE = (
     "TOML file with a [contract] table; keys are the options' names, p99_ms = 8 or max_escapes_of = { crack = 0 }; "
     "options win"
 )
-ALLOW_DISTURBED = "take the fastest although, on a disturbed machine, it is not clear to within 3 %% which one that is"
+ALLOW_DISTURBED = "take the fastest even if a disturbed machine leaves it unclear, to within 3 %%, which one that is"
 
 
 def add_contract_options(parser: argparse.ArgumentParser) -> None:
@@ -28,18 +28,18 @@ def add_contract_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("contract")
     group.add_argument("--contract", type=Path, metavar="FILE", help=EXAMPLE)
     option = option_adder(group)
-    option("--max-drop-pp", type=float, help="accuracy loss against float, percentage points; default 0.5")
-    option("--max-flips-pct", type=float, help="share of changed decisions, per cent; default 2")
+    option("--max-drop-pp", type=float, help="accuracy lost against the float model, percentage points; default 0.5")
+    option("--max-flips-pct", type=float, help="decisions that differ from the float model's, per cent; default 2")
     for one in terms_of_tasks():
         option(one.name, **dict(one.keywords))
     option("--p50-ms", type=float, help="median from encoded image to decision; default unlimited")
     option("--p99-ms", type=float, help="99th percentile of the same; default unlimited")
     option("--max-memory-mb", type=float, help="resident memory of the deciding process; default unlimited")
-    option("--max-size-mb", type=float, help="file of the model; default unlimited")
+    option("--max-size-mb", type=float, help="size of the model's file; default unlimited")
     option(
         "--allow-unproven",
         action="store_true",
-        help="go on although a bound could not be measured here; the device proves it when it installs",
+        help="go on if a bound cannot be measured here; the device has to prove it when it installs",
     )
 
 

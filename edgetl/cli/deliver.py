@@ -27,14 +27,21 @@ def add_delivery_options(parser: argparse.ArgumentParser) -> None:
     add("--host", metavar="[USER@]DEVICE[:PORT]", help="install there over SSH, and wait for the trial")
     add("--root", default="/var/lib/edgetl", metavar="DIR", help="the device's folder; default /var/lib/edgetl")
     add("--runtime", default="edgetl-runtime", metavar="COMMAND", help="how edgetl-runtime is called there")
-    add("--stage-only", action="store_true", help="upload, and leave the installation to somebody there")
-    add("--trial-seconds", type=float, default=60.0, metavar="S", help="a trial lasts at least so long; default 60")
+    add("--stage-only", action="store_true", help="only upload; somebody there installs it")
+    add("--trial-seconds", type=float, default=60.0, metavar="S", help="shortest duration of the trial; default 60")
     add("--allow-unsigned", action="store_true", help="deliver without --key; recorded on the device")
     add("--ssh-config", type=Path, metavar="FILE", help="an ssh configuration instead of the user's")
-    add("--offline-package", type=Path, metavar="DIR", help="write a folder for a stick: bundle, wheels, install.sh")
+    add(
+        "--offline-package", type=Path, metavar="DIR", help="write a folder for a USB stick: bundle, wheels, install.sh"
+    )
     add("--python", default="3.10", metavar="3.N", help="the device's Python, for --offline-package; default 3.10")
     add("--arch", choices=ARCHS, help="the device's machine type; default that of the bundle's target")
-    add("--trust", type=Path, metavar="KEY.pub", help="for the package: whom the device trusts; or a trust file")
+    add(
+        "--trust",
+        type=Path,
+        metavar="KEY.pub",
+        help="for the package: the key that the device will trust, or a trust file",
+    )
 
 
 def delivery_request(args: argparse.Namespace) -> DeliveryRequest:

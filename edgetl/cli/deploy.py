@@ -28,21 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE", help="TOML file with tables [deploy] and [contract]; options win")
     option = option_adder(parser.add_argument_group("what to deploy"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
-    option("--precision", choices=("f32", "bf16", "f16", "int8"), help="only this one; missing the contract is exit 3")
-    option("--backend", help="only this one of the target's")
-    option("--threads", type=int, help="only this many instead of one and all that the target may use")
-    option("--rungs", type=int, help="climb the INT8 ladder this far at most; default to its end where it must")
+    option("--precision", choices=("f32", "bf16", "f16", "int8"), help="ship this one or nothing (exit code 3)")
+    option("--backend", help="use only this one of the target's backends")
+    option("--threads", type=int, help="try only this many; default one, and all that the target may use")
+    option("--rungs", type=int, help="climb the INT8 ladder no further than this rung; default as far as needed")
     option(
         "--retrain",
         action="store_true",
-        help="where INT8 misses the contract, train it at last to bear rounding, the float model its teacher: minutes",
+        help="if every rung of INT8 misses the contract, train against rounding, taught by the float model (minutes)",
     )
     option("--allow-disturbed", action="store_true", help=ALLOW_DISTURBED)
     option("--line", help="product line of the bundle; default the run's name")
     option(
         "--embed-engine",
         action="store_true",
-        help="add an engine compiled ahead of time for an RTX card; it is loaded from signed bundles alone",
+        help="add an engine compiled ahead of time for an RTX card; it is loaded from signed bundles only",
     )
     option(
         "--golden",

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", metavar="[USER@]HOST[:PORT]", help="examine a device over SSH; default is this machine"
     )
-    parser.add_argument("--target", metavar="NAME", help="device profile it shall fit; default: the board's own")
+    parser.add_argument("--target", metavar="NAME", help="device profile to compare with; default the board's own")
     parser.add_argument("--python", metavar="PATH", help="the station's interpreter there; default python3")
     parser.add_argument("--ssh-config", metavar="FILE", help="instead of the user's ssh configuration")
     parser.add_argument("--accept-new-host-key", action="store_true", help="trust a host never seen before")

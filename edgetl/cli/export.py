@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         choices=("nvidia",),
-        help="by NVIDIA's compiler; what it refuses is not written",
+        help="compile it with NVIDIA's compiler first; what that refuses is not written",
     )
 
 

@@ -53,18 +53,35 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     option("--seed", type=int, help="default 0")
     option("--task", choices=tasks.names(), help="what to learn; default as the names of the classes tell")
     option("--device", choices=("auto", "cpu", "cuda"), help="default auto")
-    option("--skip-bad", action="store_true", help="go on without unusable images and list them in the report")
+    option("--skip-bad", action="store_true", help="leave out unusable images and list them in the report")
     option("--bit-depth", type=int, choices=(8, 10, 12, 14, 16), help="bits per channel of the camera; default 8")
     option("--resize", choices=("stretch", "fit", "crop"), help="how images become square; default stretch")
-    option("--roi-px", nargs=4, type=int, metavar=("X", "Y", "W", "H"), help="region of interest")
-    option("--val-fraction", type=float, help="share of the training part, where DATA has no val split; default 0.15")
-    option("--test-fraction", type=float, help="share of all, where DATA has no test split; default 0.25")
+    option(
+        "--roi-px",
+        nargs=4,
+        type=int,
+        metavar=("X", "Y", "W", "H"),
+        help="region of interest; the rest of the image is not looked at",
+    )
+    option(
+        "--val-fraction",
+        type=float,
+        help="share of training images to validate on, if DATA has no val split; default 0.15",
+    )
+    option(
+        "--test-fraction", type=float, help="share of all images to test on, if DATA has no test split; default 0.25"
+    )
     option(
         "--split-from",
         metavar="RUN|none",
-        help="keep the split of the images that this run knows, draw new ones only; default the run in --out, if any",
+        help="keep the split of images that this run knows; default the run in --out, if any; none draws all anew",
     )
-    option("--no-augment", nargs="+", choices=AUGMENTATIONS, help="augmentations that would change the label")
+    option(
+        "--no-augment",
+        nargs="+",
+        choices=AUGMENTATIONS,
+        help="augmentations to leave out because they would change the label",
+    )
     option("--data-licence", metavar="TEXT", help="licence of the images, carried into the bundle")
     for task in map(tasks.get, tasks.names()):
         group = option_adder(parser.add_argument_group(f"{task.name} (--task {task.name})"))

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("quickstart"), metavar="DIR", help="default quickstart")
     parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help="solar cells to use, 0 for all 2,624")
     parser.add_argument("--preset", default="quick", help="of 'edgetl finetune'; default quick")
-    parser.add_argument("--image-size", type=int, metavar="PX", help="smaller is faster and worse; default 224")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="smaller is faster and less accurate; default 224")
     parser.add_argument("--force", action="store_true", help="replace an earlier quick start")
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("sources", nargs="+", type=Path, metavar="DATA|RUN", help="one data set, or runs that 'edgetl finetune' wrote")
     add("--out", required=True, type=Path, metavar="DIR", help="folder for runs, report and the state of the search")
     add("--config", type=Path, metavar="FILE", help="TOML file with tables [search], [finetune], [contract]")
-    add("--resume", action="store_true", help="continue a search that was stopped or killed")
+    add("--resume", action="store_true", help="continue a search that was stopped")
     add("--force", action="store_true", help="replace an earlier search")
     option = option_adder(parser.add_argument_group("where it will run"))
     option("--target", help="device profile, see 'edgetl devices list'; default local")
@@ -47,8 +47,10 @@ def add_grid_options(parser: argparse.ArgumentParser) -> None:
     option("--precisions", type=names, metavar="NAME,…", help="default all of the target")
     option("--backends", type=names, metavar="NAME,…", help="default all of the target")
     option("--slice-images", type=int, help="training images to rank networks on before fine-tuning; default 300")
-    option("--slice-margin-pp", type=float, help="how far below the best a network may be there; default 10")
-    option("--max-gap-pp", type=float, help="how far below the most accurate float network to go; default 2")
+    option(
+        "--slice-margin-pp", type=float, help="percentage points below the best that a network may be there; default 10"
+    )
+    option("--max-gap-pp", type=float, help="percentage points below the most accurate float network; default 2")
 
 
 def names(text: str) -> tuple[str, ...]:

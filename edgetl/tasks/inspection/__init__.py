@@ -73,25 +73,25 @@ class Inspection(base.HostTask[Labels, Params, Aims]):
             "--defect",
             nargs="+",
             metavar="CLASS",
-            help="the defect classes; default all but those named ok, good, …; asked for where names may mean either",
+            help="the defect classes; default all but those named ok, good, …; you are asked if names could mean either",
         ),
-        base.option("--escape-cost", type=float, help="cost of an escape in units of one overkill; default 5"),
+        base.option("--escape-cost", type=float, help="how many rejected good parts one escape is worth; default 5"),
         base.option(
             "--max-escape-rate",
             type=float,
             metavar="RATE",
-            help="instead of --escape-cost: bound on the escape rate on validation",
+            help="instead of --escape-cost: highest escape rate on validation, 0 to 1",
         ),
         base.option(
             "--unsure-band",
             type=float,
             metavar="WIDTH",
-            help="UNSURE around the fitted threshold, in defect score: 0.1 is 0.05 on each side; default 0, none",
+            help="width of a band of UNSURE around the fitted threshold, in defect score; default 0, no band",
         ),
     )
     contract_options = (
-        base.option("--max-escapes", type=int, help="default one more than the float model"),
-        base.option("--max-overkill", type=int, help="default unlimited"),
+        base.option("--max-escapes", type=int, help="defective parts that pass; default one more than the float model"),
+        base.option("--max-overkill", type=int, help="good parts that are rejected; default unlimited"),
         base.option("--max-escapes-of", nargs="+", metavar="CLASS=N", help="escapes of single defect classes"),
         base.option("--max-overkill-of", nargs="+", metavar="CLASS=N", help="overkill of single classes of good parts"),
     )

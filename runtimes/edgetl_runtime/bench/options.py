@@ -19,24 +19,30 @@ def add_round_options(parser: argparse.ArgumentParser) -> None:
     """Declare how rounds are run."""
     add = parser.add_argument_group("rounds").add_argument
     add("--data", type=Path, metavar="DIR", help="images, one subfolder per class for accuracy; default golden images")
-    add("--iterations", type=int, default=100, metavar="N", help="timed in every round at least; default 100")
-    add("--seconds", type=float, default=1.0, metavar="S", help="timed in every round at least; default 1")
-    add("--warmup", type=float, default=5.0, metavar="S", help="at most, until steady; default 5")
-    add("--rate", type=float, metavar="HZ", help="open loop: parts per second, latency from the intended arrival")
-    add("--deadline-ms", type=float, help="of the open loop; default the time between two parts")
-    add("--neighbours", type=int, default=0, metavar="N", help="processes that decide beside it all the time")
+    add("--iterations", type=int, default=100, metavar="N", help="fewest decisions to time in a round; default 100")
+    add("--seconds", type=float, default=1.0, metavar="S", help="shortest time to measure in a round; default 1")
+    add(
+        "--warmup",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="longest warm-up; it ends when times are steady; default 5",
+    )
+    add("--rate", type=float, metavar="HZ", help="parts arrive at this rate; latency counts from the intended arrival")
+    add("--deadline-ms", type=float, help="with --rate: a later decision is late; default the time between parts")
+    add("--neighbours", type=int, default=0, metavar="N", help="other processes that decide at the same time")
     add("--cache-dir", metavar="DIR", help="where the backend may keep compiled code between starts")
     add("--allow-disturbed", action="store_true", help="count disturbed rounds; the result says so")
 
 
 def add_limit_options(parser: argparse.ArgumentParser, *, against: bool) -> None:
     """Declare absolute limits; `against` adds those that need a second bundle."""
-    add = parser.add_argument_group("limits; those of the bundle's contract hold besides").add_argument
+    add = parser.add_argument_group("limits, in addition to those of the bundle's contract").add_argument
     add("--p50-ms", type=float, help="from encoded image to decision")
     add("--p99-ms", type=float, help="from encoded image to decision")
     add("--max-memory-mb", type=float, help="resident memory of the deciding process")
     add("--max-start-ms", type=float, help="process start to first decision")
-    add("--max-late-pct", type=float, help="share of late decisions in the open loop, per cent")
+    add("--max-late-pct", type=float, help="with --rate: share of late decisions, per cent")
     add("--max-escapes", type=int, help="defective parts passed")
     add("--max-overkill", type=int, help="good parts rejected")
     if against:

@@ -19,9 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="the .edgetl file")
     parser.add_argument("--variant", help="id of a variant; default is the bundle's choice")
-    parser.add_argument("--backend", help="take the first variant of this backend")
-    parser.add_argument("--rounds", type=int, default=10, metavar="R", help="fresh processes; default 10")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the record with every sample; NAME.json.gz packs it")
+    parser.add_argument("--backend", help="use the first variant of this backend")
+    parser.add_argument(
+        "--rounds", type=int, default=10, metavar="R", help="rounds, each in a fresh process; default 10"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the record with every sample; compressed if named .json.gz"
+    )
     parser.add_argument("--summary", type=Path, metavar="FILE", help="the result as Markdown")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     options.add_round_options(parser)

@@ -22,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("bundle", metavar="BUNDLE", help="the .edgetl file")
-    add("--variant", help="id of one variant; default all that this machine can run")
+    add("--variant", help="build this variant only; default all that this machine can run")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--root", type=Path, metavar="DIR", help="of a device: where 'install' and the service look for the engines"
+        "--root", type=Path, metavar="DIR", help="the device's folder, where 'install' and the service look for engines"
     )
     where.add_argument(
         "--cache-dir", type=Path, metavar="DIR", help="where engines are kept; default in the user's cache folder"
     )
     add("--force", action="store_true", help="build again even if the kept engine fits")
-    add("--time-limit-s", type=float, default=3600.0, help="for one engine; default 3600")
+    add("--time-limit-s", type=float, default=3600.0, help="longest time for one engine; default 3600")
     add("--memory-limit-mb", type=int, help="resident memory of a build; default four fifths of the machine's")
     add("--dla-core", type=int, help="prefer this core of the deep learning accelerator (Orin NX, AGX Orin)")
 

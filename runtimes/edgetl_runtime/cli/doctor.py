@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--bundle", metavar="BUNDLE", help="judge by what this bundle's contract and variant need")
-    parser.add_argument("--power-mode", metavar="MODE", help="the least that the contract assumes, for instance 25W")
-    parser.add_argument("--memory-mb", type=int, metavar="MB", help="that must be free; default 500")
-    parser.add_argument("--disk-mb", type=int, metavar="MB", help="that must be free; default 1000")
+    parser.add_argument(
+        "--power-mode", metavar="MODE", help="the lowest power mode that the contract assumes, such as 25W"
+    )
+    parser.add_argument("--memory-mb", type=int, metavar="MB", help="memory that must be free; default 500")
+    parser.add_argument("--disk-mb", type=int, metavar="MB", help="disk space that must be free; default 1000")
     parser.add_argument("--record", metavar="FILE", help="also keep what the machine said, as one readable text")
     parser.add_argument("--recorded", metavar="FILE", help="examine such a text instead of a machine")
 

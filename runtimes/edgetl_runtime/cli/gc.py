@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_root(parser)
-    parser.add_argument("--previous", action="store_true", help="give up the way back to the generation before, too")
+    parser.add_argument(
+        "--previous", action="store_true", help="also remove the previous generation, and with it the way back"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

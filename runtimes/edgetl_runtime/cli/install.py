@@ -22,13 +22,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="the .edgetl file")
     add_root(parser)
     parser.add_argument("--line", help="refuse a bundle of another product line")
-    parser.add_argument("--variant", help="id of the variant to run; default the bundle's choice, else one that can")
-    parser.add_argument("--permit", type=Path, metavar="FILE.json", help="signed permit to go below the floor, once")
-    parser.add_argument("--allow-unsigned", action="store_true", help="take a bundle that nobody signed; recorded")
     parser.add_argument(
-        "--allow-unproven", action="store_true", help="take a bundle whose bounds could not be proved here; recorded"
+        "--variant", help="id of the variant to run; default the bundle's choice, else one that runs here"
     )
-    parser.add_argument("--allow-jump", action="store_true", help="take a sequence far above the floor")
+    parser.add_argument(
+        "--permit", type=Path, metavar="FILE.json", help="signed permit to install an older bundle, once"
+    )
+    parser.add_argument(
+        "--allow-unsigned", action="store_true", help="accept a bundle that nobody signed; this is recorded"
+    )
+    parser.add_argument(
+        "--allow-unproven", action="store_true", help="accept a bundle whose bounds are unproven here; this is recorded"
+    )
+    parser.add_argument(
+        "--allow-jump", action="store_true", help="accept a sequence number far above the last one committed"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

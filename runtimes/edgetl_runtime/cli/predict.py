@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", help="id of a variant; default is the bundle's choice")
     parser.add_argument("--backend", help="take the first variant of this backend")
     parser.add_argument(
-        "--allow-fallback", action="store_true", help="take another variant where this machine cannot run the first"
+        "--allow-fallback", action="store_true", help="use another variant if this machine cannot run the first"
     )
     parser.add_argument("--cache-dir", type=Path, help="where the backend may keep compiled code between starts")
-    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write one row for each image too")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="also write one row for each image")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

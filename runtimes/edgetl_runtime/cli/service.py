@@ -28,15 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_root(action)
         action.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder in which images arrive")
         action.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results")
-    run_it.add_argument("--trial-seconds", type=float, default=60.0, help="a trial lasts at least so long")
-    run_it.add_argument("--trial-inferences", type=int, default=200, help="and for at least so many decisions")
-    words = "that the service runs as; default the owner of the root, or edgetl"
+    run_it.add_argument("--trial-seconds", type=float, default=60.0, help="shortest duration of a trial; default 60")
+    run_it.add_argument("--trial-inferences", type=int, default=200, help="fewest decisions of a trial; default 200")
+    words = "user that the service runs as; default the owner of --root, or edgetl"
     print_it.add_argument("--user", metavar="NAME", help=words)
     print_it.add_argument("--memory-max", default="75%", help="as systemd's MemoryMax; default 75%%")
     print_it.add_argument("--network", action="store_true", help="let it reach the network, which it does not need")
     words = "let it reach the GPU; default where NVIDIA's device files are"
     print_it.add_argument("--gpu", action=argparse.BooleanOptionalAction, help=words)
-    words = "a unit that sees home and temporary folders: for a desk, not for a station"
+    words = "let it see home and temporary folders: for a desk, not for a station"
     print_it.add_argument("--allow-home", action="store_true", help=words)
     driver.share_options(actions.choices.values())
 

@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_root(parser)
-    parser.add_argument("--seconds", type=float, default=60.0, help="at least so long; default 60")
-    parser.add_argument("--inferences", type=int, default=200, help="at least so many decisions; default 200")
+    parser.add_argument("--seconds", type=float, default=60.0, help="shortest duration; default 60")
+    parser.add_argument("--inferences", type=int, default=200, help="fewest decisions; default 200")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
