@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("edgetl")
 
 
 def build_tiny_onnx(*, classes: int = 2, size_px: int = 16, seed: int = 0, domain: str = "") -> bytes:
-    """Return ARCHITECTURE.md's graph in small: uint8 NHWC → Cast → Transpose → Sub, Mul → pool → Gemm → logits."""
+    """Return docs/contracts.md's graph in small: uint8 NHWC → Cast → Transpose → Sub, Mul → pool → Gemm → logits."""
     rng = np.random.default_rng(seed)
     constants = {
         "mean": np.full((1, 3, 1, 1), 127.5, np.float32),

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Deploy; the result is the interface described in the README."""
+    """Deploy; the result is described in docs/json.md."""
     from edgetl.deploy.request import DeployConfig
 
     given = {name: value for name, value in vars(args).items() if name in DeployConfig.__dataclass_fields__}

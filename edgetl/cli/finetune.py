@@ -99,7 +99,7 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Fine-tune; the result is the interface described in the README."""
+    """Fine-tune; the result is described in docs/json.md."""
     progress = Progress()
     base = to_mapping(stored_config(RunFolder(args.out))) if args.resume else None
     config = given_config(args, base=base)

@@ -64,7 +64,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Search; the result is the interface described in the README."""
+    """Search; the result is described in docs/json.md."""
     grid, contract, progress = read_grid(args), read_contract(args, config=args.config), Progress()
     sources = tuple(args.sources)
     training = None if all(map(is_run, sources)) else given_config(args, base={"data": str(sources[0])})

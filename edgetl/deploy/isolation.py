@@ -1,4 +1,4 @@
-"""The runtime alone: a fresh interpreter in which the host's packages cannot be imported."""
+"""A fresh interpreter in which nothing that the host alone depends on can be imported, as on a device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERIFY_TIMEOUT_S = 300
-# a fresh interpreter in which the host's packages cannot be imported: what passes here passes on a device
-BLOCK_HOST = (
-    "import sys; sys.modules.update(dict.fromkeys(('torch', 'torchvision', 'timm', 'onnx', 'nncf', 'edgetl')))\n"
-)
+# what is installed with the host and not with the runtime: a bundle that is proven without them opens on a device
+HOST_ONLY = (
+    "edgetl", "jinja2", "matplotlib", "nncf", "onnx", "onnxscript", "rich", "safetensors", "scipy", "sklearn",
+    "threadpoolctl", "timm", "torch", "torchvision",
+)  # fmt: skip
+BLOCK_HOST = f"import sys; sys.modules.update(dict.fromkeys({HOST_ONLY!r}))\n"
 FRESH = BLOCK_HOST + (
     "from edgetl_runtime.__main__ import main; sys.argv = ['edgetl-runtime', *sys.argv[1:]]; sys.exit(main())"
 )

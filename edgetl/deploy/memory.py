@@ -1,4 +1,4 @@
-"""Memory of a candidate: what a fresh process that has only the runtime needs to decide with it."""
+"""Memory of a candidate: what a fresh process without the host's packages needs to decide with it."""
 
 from __future__ import annotations
 

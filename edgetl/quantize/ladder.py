@@ -1,7 +1,8 @@
-"""The quantization ladder: rungs are climbed only while the accuracy terms are missed. Pure: no file, no engine.
+"""The quantization ladder: no rung is climbed that the accuracy terms do not ask for. Pure: no file, no engine.
 
 A rung is a recipe. What a rung makes is judged on validation by a callback; the first that keeps every accuracy term
-with room to spare ends the climb. A rung that may keep layers in float starts from its own model with every layer
+with room for chance ends the climb. Rungs that keep layers in float, or train, are climbed only where every rung before
+misses a term. A rung that may keep layers in float starts from its own model with every layer
 quantized and finds how few of the most sensitive layers are enough.
 """
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from edgetl.tasks.inspection.defects import defect_classes
 
 import edgetl.cli
 import edgetl_runtime.__main__
-from edgetl.data.defects import defect_classes
 from edgetl_runtime.cli import driver
 from edgetl_runtime.errors import UsageError
 
