@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from edgetl.tasks.inspection.defects import defect_classes
 
 import edgetl.cli
 import edgetl_runtime.__main__
+from edgetl import tasks
 from edgetl_runtime.cli import driver
 from edgetl_runtime.errors import UsageError
 
@@ -297,7 +297,8 @@ def test_decisions_are_dated_paragraphs_newest_first():
 def test_the_readme_s_own_classes_train_without_an_option():
     tree = re.search(r"^parts/\n((?:  .*\n)+)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     classes = re.findall(r"^  (\w+)/", tree[1], flags=re.MULTILINE)
-    assert defect_classes(sorted(classes), None) == ("dent", "scratch")
+    task = tasks.fitting(sorted(classes), name=None, aims={})
+    assert task.in_words(task.labels_for(sorted(classes), task.aims({}))) == "good: good; defects: dent, scratch"
 
 
 def test_the_readme_s_pictures_are_small():

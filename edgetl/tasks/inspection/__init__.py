@@ -73,7 +73,7 @@ class Inspection(base.HostTask[Labels, Params, Aims]):
             "--defect",
             nargs="+",
             metavar="CLASS",
-            help="the defect classes; default all but those named ok, good, …; you are asked if names could mean either",
+            help="the defect classes; default all but those named ok, good, …; asked for if names could mean either",
         ),
         base.option("--escape-cost", type=float, help="how many rejected good parts one escape is worth; default 5"),
         base.option(
