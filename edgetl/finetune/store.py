@@ -58,7 +58,7 @@ def write_predictions(
     for samples, logits in rows:
         decisions = task.device.decide({"logits": logits}, run.labels, run.params)
         for s, d in zip(samples, decisions, strict=True):
-            found = task.details(d)
+            found = d.details()
             if not header:
                 header = (*PREDICTION_COLUMNS, *found)
                 writer.writerow(header)

@@ -150,7 +150,7 @@ def _one_per_class(listing: Sequence[Listed], run: Run) -> list[Listed]:
     task, seen = tasks.get(run.task), set()
     first = []
     for name in run.classes:
-        verdict = task.right_verdict(run.labels, name)
+        verdict = task.device.right_verdict(run.labels, name)
         first += [name] if verdict not in seen else []
         seen.add(verdict)
     order = [*first, *(name for name in run.classes if name not in first)]

@@ -101,7 +101,7 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
         "gravest": task.gravest,
         "right_bound": _lower_bound(round(test["verdict_accuracy"] * test["n"]), test["n"]),
         "verdicts": test["verdicts"],
-        "right_verdict": {name: task.right_verdict(run.labels, name) for name in run.classes},
+        "right_verdict": {name: task.device.right_verdict(run.labels, name) for name in run.classes},
         "fastest": _fastest(newest(deployments)),
         "models": _models(run),
         "counts": _counts(run),

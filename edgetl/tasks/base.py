@@ -237,10 +237,6 @@ class HostTask(abc.ABC, Generic[LabelsT, ParamsT, AimsT]):
     def deployed_points(self, target: str, confirmed: Mapping[str, Any], figures: Mapping[str, Any]) -> list[Point]:
         """Say what the figures of a bundle on test mean beside those of the float model."""
 
-    def details(self, decision: Decision) -> dict[str, float]:
-        """Return what `predictions.csv` holds of a decision beside label, score and verdict."""
-        return {}
-
     @abc.abstractmethod
     def mistake(self, labels: LabelsT, *, truth: str, answer: str, verdict: str) -> str:
         """Return what kind of mistake a decision is; empty for a right one."""
@@ -248,10 +244,6 @@ class HostTask(abc.ABC, Generic[LabelsT, ParamsT, AimsT]):
     @abc.abstractmethod
     def gravity(self, mistake: str, score: float, details: Mapping[str, float]) -> tuple[int, float]:
         """Return a key that sorts mistakes, the gravest first."""
-
-    @abc.abstractmethod
-    def right_verdict(self, labels: LabelsT, truth: str) -> str:
-        """Return the verdict that a part of a class should get."""
 
     @abc.abstractmethod
     def section(self, run: Any, rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:  # noqa: ANN401  (edgetl.run.Run)
@@ -294,7 +286,7 @@ class HostTask(abc.ABC, Generic[LabelsT, ParamsT, AimsT]):
         table = {name: dict.fromkeys(verdicts, 0) for name in classes}
         for decision, index in zip(decisions, truth.tolist(), strict=True):
             table[classes[index]][decision.verdict] += 1
-        right = sum(row[self.right_verdict(labels, name)] for name, row in table.items())
+        right = sum(row[self.device.right_verdict(labels, name)] for name, row in table.items())
         return table, right / len(truth) if len(truth) else 0.0
 
 

@@ -214,10 +214,6 @@ class Inspection(base.HostTask[Labels, Params, Aims]):
         """Say where a bundle lets more pass, or rejects too much."""
         return report.deployed_points(target, confirmed, figures)
 
-    def details(self, decision: Decision) -> dict[str, float]:
-        """Return the defect score."""
-        return {"defect_score": decision.defect_score}  # type: ignore[attr-defined]  # decisions of this task
-
     def mistake(self, labels: Labels, *, truth: str, answer: str, verdict: str) -> str:
         """Return `escape`, `overkill`, `wrong class`, or nothing for a right decision."""
         defective = truth in labels.defect_classes
@@ -231,10 +227,6 @@ class Inspection(base.HostTask[Labels, Params, Aims]):
         """Sort escapes first, as they leave the plant; then rejected good parts; the surest lead."""
         sure = {"escape": details["defect_score"], "overkill": -details["defect_score"], "wrong class": -score}
         return list(sure).index(mistake), sure[mistake]
-
-    def right_verdict(self, labels: Labels, truth: str) -> str:
-        """Return NOK for defects."""
-        return NOK if truth in labels.defect_classes else OK
 
     def section(self, run: Any, rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:  # noqa: ANN401  (edgetl.run.Run)
         """Return escapes, overkill, thresholds and the plots of defect scores."""

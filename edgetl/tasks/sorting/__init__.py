@@ -193,10 +193,6 @@ class Sorting(base.HostTask[Labels, Params, Aims]):
         """Sort wrong classes first, the surest leading."""
         return ("wrong class", "unsure").index(mistake), -score
 
-    def right_verdict(self, labels: Labels, truth: str) -> str:
-        """Return the class itself."""
-        return truth
-
     def section(self, run: Any, rows: Mapping[str, Sequence[Any]]) -> dict[str, Any]:  # noqa: ANN401
         """Return errors, UNSURE parts and the bound."""
         return report.section(run, self.aims(run.aims))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from edgetl_runtime.session import Session
+    from edgetl_runtime.tasks.base import Decision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,16 +48,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         allow_fallback=args.allow_fallback,
         cache_dir=args.cache_dir,
     ) as opened:
-        decisions, labels, failed = _decide(opened, found)
-        classes = opened.task.classes(opened.manifest.labels)
-        defects = getattr(opened.manifest.labels, "defect_classes", ())
+        decided, failed = _decide(opened, found)
+        summary = tally(opened.task, opened.manifest.labels, [(decision, truth) for _, decision, truth in decided])
         variant = opened.variant
+    decisions = [{"image": str(path), **decision.to_mapping()} for path, decision, _ in decided]
+    details = list(decided[0][1].details()) if decided else []
     if args.csv is not None:
-        rows = [
-            {**d, "label": label, "total_ms": round(d["timings_ms"]["total"], 3)}
-            for d, label in zip(decisions, labels, strict=True)
+        rows: list[dict[str, Any]] = [
+            {**shown, "label": truth, "total_ms": round(decision.timings_ms["total"], 3)}
+            for shown, (_, decision, truth) in zip(decisions, decided, strict=True)
         ]
-        write_csv(args.csv, [*rows, *({"image": f["image"], "error": f["message"]} for f in failed)])
+        rows += [{"image": f["image"], "error": f["message"]} for f in failed]
+        write_csv(args.csv, rows, details=details)
     return {
         "schema": "edgetl.predict/1",
         "exit": EdgetlError.exit_code if failed else 0,
@@ -64,19 +67,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "variant": variant.id,
         "backend": variant.backend,
         "decisions": decisions,
+        "details": details,
         "failed": failed,
-        "summary": tally(decisions, labels, classes=classes, defect_classes=defects),
+        "summary": summary,
         "csv": None if args.csv is None else str(args.csv),
     }
 
 
 def _decide(
     opened: Session, found: Sequence[tuple[Path, Path | None]]
-) -> tuple[list[dict[str, Any]], list[str | None], list[dict[str, str]]]:
-    """Return decisions, their true classes, and the images of folders that could not be read."""
-    decisions: list[dict[str, Any]] = []
-    labels: list[str | None] = []
+) -> tuple[list[tuple[Path, Decision, str | None]], list[dict[str, str]]]:
+    """Return images with their decisions and true classes, and the images of folders that could not be read."""
+    decided: list[tuple[Path, Decision, str | None]] = []
     failed: list[dict[str, str]] = []
+    classes = opened.task.classes(opened.manifest.labels)
     for path, folder in found:
         try:
             decision = opened.predict(path)
@@ -85,19 +89,23 @@ def _decide(
                 raise
             failed.append({"image": str(path), **error.to_mapping()})
             continue
-        decisions.append({"image": str(path), **decision.to_mapping()})
-        labels.append(None if folder is None else label_of(path, folder, opened.task.classes(opened.manifest.labels)))
-    return decisions, labels, failed
+        decided.append((path, decision, None if folder is None else label_of(path, folder, classes)))
+    return decided, failed
 
 
 def show(result: Mapping[str, Any]) -> str:
     """Return one line for each image; more than one get a header, and a summary at the end."""
     many = len(result["decisions"]) + len(result["failed"]) > 1
     width = max([len("class"), *(len(decision["class"]) for decision in result["decisions"])])
-    lines = [f"{'verdict':<8}{'class':<{width}}  score  defect        ms  image"] if many else []
+    first = max([len("verdict"), *(len(decision["verdict"]) for decision in result["decisions"])])
+    details = {name: name.removesuffix("_score") for name in result["details"]}
+    titles = "".join(f"{title:>8}" for title in ("score", *details.values()))
+    lines = [f"{'verdict':<{first}} {'class':<{width}}{titles}{'ms':>9}  image"] if many else []
     for decision in result["decisions"]:
-        figures = f"{decision['score']:.3f}   {decision['defect_score']:.3f}  {decision['timings_ms']['total']:8.1f}"
-        lines.append(f"{decision['verdict']:<8}{decision['class']:<{width}}  {figures}  {decision['image']}")
+        figures = "".join(f"{decision[name]:>8.3f}" for name in ("score", *details))
+        times = f"{decision['timings_ms']['total']:>9.1f}"
+        words = f"{decision['verdict']:<{first}} {decision['class']:<{width}}"
+        lines.append(f"{words}{figures}{times}  {decision['image']}")
     lines += ["", *tally_lines(result["summary"])] if many else []
     if result["failed"]:
         lines.append(f"NOT DECIDED: {len(result['failed'])} images could not be read")

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-VERDICTS = ("OK", "NOK", "UNSURE")
-COLUMNS = ("image", "label", "class", "score", "defect_score", "verdict", "total_ms", "error")
+    from edgetl_runtime.tasks.base import Decision, Task
+
+BEFORE, AFTER = ("image", "label", "class", "score"), ("verdict", "total_ms", "error")
 
 
 def label_of(image: Path, folder: Path, classes: Sequence[str]) -> str | None:
@@ -28,45 +29,32 @@ def label_of(image: Path, folder: Path, classes: Sequence[str]) -> str | None:
     return None
 
 
-def tally(
-    decisions: Sequence[Mapping[str, Any]],
-    labels: Sequence[str | None],
-    *,
-    classes: Sequence[str],
-    defect_classes: Sequence[str],
-) -> dict[str, Any]:
+def tally(task: Task[Any, Any, Any], known: Any, found: Sequence[tuple[Decision, str | None]]) -> dict[str, Any]:  # noqa: ANN401
     """Count decisions.
 
     Args:
-        decisions: As `predict --json` prints them.
-        labels: The true class of each; None where nobody knows it.
-        classes: Of the bundle.
-        defect_classes: Those of them that are defects.
+        task: Of the bundle.
+        known: Its labels.
+        found: Decisions, each with its true class; None where nobody knows it.
 
     Returns:
-        `n`, `verdicts`, and `labelled`: None where no true class is known, else figures of those that have one.
+        `n`, `verdicts`, and `labelled`: None where no true class is known, else what the task counts of those that
+        have one, `told`, the same in words, `correct_verdicts` and `confusion`.
     """
-    counts = Counter(str(decision["verdict"]) for decision in decisions)
-    known = [(label, d["class"], d["verdict"]) for d, label in zip(decisions, labels, strict=True) if label is not None]
+    counts = Counter(decision.verdict for decision, _ in found)
+    pairs = [(truth, decision) for decision, truth in found if truth is not None]
     labelled = None
-    if known:
-        pairs = Counter((label, found) for label, found, _ in known)
+    if pairs:
+        counted = task.count(known, truth=[truth for truth, _ in pairs], found=[decision for _, decision in pairs])
+        table = Counter((truth, decision.label) for truth, decision in pairs)
+        classes = task.classes(known)
         labelled = {
-            "n": len(known),
-            "correct_verdicts": sum(verdict == _wanted(label, defect_classes) for label, _, verdict in known),
-            "escapes": sum(label in defect_classes and verdict == "OK" for label, _, verdict in known),
-            "n_defect": sum(label in defect_classes for label, _, _ in known),
-            "overkill": sum(label not in defect_classes and verdict == "NOK" for label, _, verdict in known),
-            "n_good": sum(label not in defect_classes for label, _, _ in known),
-            "unsure": sum(verdict == "UNSURE" for _, _, verdict in known),
-            "accuracy": sum(label == found for label, found, _ in known) / len(known),
-            "confusion": {true: {found: pairs[true, found] for found in classes} for true in classes},
+            **counted,
+            "told": task.tell(counted),
+            "correct_verdicts": sum(d.verdict == task.right_verdict(known, truth) for truth, d in pairs),
+            "confusion": {truth: {found: table[truth, found] for found in classes} for truth in classes},
         }
-    return {"n": len(decisions), "verdicts": {name: counts[name] for name in VERDICTS}, "labelled": labelled}
-
-
-def _wanted(label: str, defect_classes: Sequence[str]) -> str:
-    return "NOK" if label in defect_classes else "OK"
+    return {"n": len(found), "verdicts": {name: counts[name] for name in task.verdicts(known)}, "labelled": labelled}
 
 
 def tally_lines(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -77,11 +65,8 @@ def tally_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         return
     n = known["n"]
     rest = "" if n == summary["n"] else f" ({summary['n'] - n} images lie in no folder named like a class)"
-    yield (
-        f"against the {n} labelled{rest}: right verdict {known['correct_verdicts'] / n:.4f}, "
-        f"escapes {known['escapes']} of {known['n_defect']} defects, overkill {known['overkill']} of "
-        f"{known['n_good']} good, unsure {known['unsure']}; right class {known['accuracy']:.4f}"
-    )
+    right = f"right verdict {known['correct_verdicts'] / n:.4f}, {known['told']}; right class {known['accuracy']:.4f}"
+    yield f"against the {n} labelled{rest}: {right}"
     classes = list(known["confusion"])
     widths = [max(6, len(name)) for name in classes]
     corner = "true, found"
@@ -104,10 +89,10 @@ def check_csv(path: Path) -> None:
         raise UsageError(f"--csv {path}", "in an existing folder", "a missing one", fix=f"mkdir -p {path.parent}")
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a table with one row for each image, whole or not at all."""
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], *, details: Sequence[str]) -> None:
+    """Write a table with one row for each image, whole or not at all; `details` are further scores of the task."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore")
+    writer = csv.DictWriter(text, (*BEFORE, *details, *AFTER), restval="", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     durable.write_whole(path, text.getvalue().encode("utf-8", "surrogateescape"))  # names of files may hold any byte

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-VERDICTS = ("OK", "NOK", "UNSURE", "FAULT")
+FAULT = "FAULT"
 QUARANTINE = "FAULT/quarantine"
 TRIES = 2
 MAX_IMAGE_BYTES = 2**30
@@ -108,7 +108,7 @@ class Evidence:
             raise UsageError(f"--images {self.images}", "a folder", "none", fix=f"mkdir -p {self.images}")
         if self.out.resolve() in self.images.resolve().parents:
             raise UsageError("--images", "outside --out", f"{self.images}", fix="two folders beside each other")
-        for name in (*VERDICTS, QUARANTINE, ".parts"):
+        for name in (FAULT, QUARANTINE, ".parts"):
             self._disk.make_folder(self.out / name)
         for option, folder in (("--images", self.images), ("--out", self.out)):
             if not os.access(folder, os.W_OK | os.X_OK):
@@ -226,6 +226,7 @@ class Evidence:
             folder: A verdict, or the quarantine.
             part: To move there.
         """
+        self._disk.make_folder(self.out / folder)
         torn = any("\udc80" <= letter <= "\udcff" for letter in part.path.name)
         name = printable(part.path.name).replace("\\", "%") if torn else part.path.name
         suffix = Path(name).suffix

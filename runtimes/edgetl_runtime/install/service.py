@@ -35,12 +35,12 @@ from edgetl_runtime.errors import BusyError, EdgetlError, InstallError
 from edgetl_runtime.install.evidence import (
     QUARANTINE,
     TRIES,
-    VERDICTS,
     ImageLeftError,
     NoPlaceError,
     mark_of,
     printable,
 )
+from edgetl_runtime.tasks.base import is_folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,7 +219,7 @@ class _Service:
             words = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
             found = {"verdict": "FAULT", "error": words}
         self._progress()
-        known = found.get("verdict") in VERDICTS
+        known = is_folder_name(str(found.get("verdict") or ""))
         return found if known else {"verdict": "FAULT", "error": f"no verdict: {found.get('verdict')}"}
 
     def _recorded(self, part: Part, entry: dict[str, Any], place: Callable[[str, Part], str]) -> bool:

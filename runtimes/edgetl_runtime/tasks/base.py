@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Outputs = Mapping[str, NDArray[np.float32]]
 
 LabelsT = TypeVar("LabelsT")
+MAX_NAME_BYTES = 120
 ParamsT = TypeVar("ParamsT")
 BoundsT = TypeVar("BoundsT")
 
@@ -64,6 +65,10 @@ class Decision:
         """Return the decision as `predict --json` prints it."""
         found = {"class": self.label, "score": self.score, **self._detail(), "verdict": self.verdict}
         return found | {"timings_ms": dict(self.timings_ms)}
+
+    def details(self) -> dict[str, float]:
+        """Return further scores of the task, name → value: what tables show beside the score."""
+        return {}
 
     def apart(self, other: Decision) -> float:
         """Return how far the scores of two decisions on one image are apart, 0 to 1."""
@@ -131,6 +136,10 @@ class Task(abc.ABC, Generic[LabelsT, ParamsT, BoundsT]):
     @abc.abstractmethod
     def classes(self, labels: LabelsT) -> tuple[str, ...]:
         """Return the names that folders of labelled images may have."""
+
+    @abc.abstractmethod
+    def right_verdict(self, labels: LabelsT, truth: str) -> str:
+        """Return the verdict that a part of a class should get."""
 
     @abc.abstractmethod
     def outputs(self, labels: LabelsT) -> tuple[OutputSpec, ...]:
@@ -201,6 +210,17 @@ class Task(abc.ABC, Generic[LabelsT, ParamsT, BoundsT]):
             BackendError: As `scores`.
         """
         return self.decided(self.scores(outputs, labels, params), labels, params)
+
+
+def is_folder_name(verdict: str) -> bool:
+    """Say whether a folder can be called like a verdict, on every file system and inside its parent.
+
+    Example:
+        >>> [is_folder_name(name) for name in ("OK", "m3 x 8", "..", "a/b", "")]
+        [True, True, False, False, False]
+    """
+    plain = verdict.isprintable() and not set(verdict) & set('/\\:*?"<>|')
+    return plain and 0 < len(verdict.encode()) <= MAX_NAME_BYTES and verdict[0] != "." and verdict[-1] not in ". "
 
 
 def check_bound(name: str, most: float | None) -> None:

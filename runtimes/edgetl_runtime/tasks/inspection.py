@@ -116,8 +116,12 @@ class Decision(softmax.Decision):
 
     defect_score: float
 
+    def details(self) -> dict[str, float]:
+        """Return the defect score."""
+        return {"defect_score": self.defect_score}
+
     def _detail(self) -> dict[str, Any]:
-        return {"defect_score": self.defect_score, "scores": dict(self.scores)}
+        return {**self.details(), "scores": dict(self.scores)}
 
 
 def defect_scores(
@@ -169,6 +173,10 @@ class Inspection(base.Task[Labels, Params, Bounds]):
     def classes(self, labels: Labels) -> tuple[str, ...]:
         """Return the classes."""
         return labels.classes
+
+    def right_verdict(self, labels: Labels, truth: str) -> str:
+        """Return NOK for defects."""
+        return NOK if truth in labels.defect_classes else OK
 
     def outputs(self, labels: Labels) -> tuple[base.OutputSpec, ...]:
         """Return the logits."""
@@ -230,7 +238,7 @@ class Inspection(base.Task[Labels, Params, Bounds]):
         return {
             "n": len(pairs),
             "accuracy": sum(d.label == t for t, d in pairs) / len(pairs),
-            "n_defective": n_defect,
+            "n_defect": n_defect,
             "n_good": len(pairs) - n_defect,
             "escapes": sum(passed.values()),
             "overkill": sum(rejected.values()),
@@ -242,7 +250,7 @@ class Inspection(base.Task[Labels, Params, Bounds]):
     def tell(self, counts: Mapping[str, Any]) -> str:
         """Return escapes, overkill and unsure parts."""
         return (
-            f"escapes {counts['escapes']} of {counts['n_defective']} defects, overkill {counts['overkill']} of "
+            f"escapes {counts['escapes']} of {counts['n_defect']} defects, overkill {counts['overkill']} of "
             f"{counts['n_good']} good parts, {counts['unsure']} unsure"
         )
 

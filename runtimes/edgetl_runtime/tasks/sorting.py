@@ -33,6 +33,10 @@ class Labels:
 
     def __post_init__(self) -> None:
         softmax.check_class_names(self.classes, reserved=RESERVED)
+        for name in self.classes:
+            if not base.is_folder_name(name):  # the service puts a part into the folder of its verdict
+                must = "names that a folder can have: printable, without / and \\, not beginning with a dot"
+                raise UsageError("classes", must, f"'{name}'", fix=f"rename the class '{name}'")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,10 @@ class Sorting(base.Task[Labels, Params, Bounds]):
     def classes(self, labels: Labels) -> tuple[str, ...]:
         """Return the classes."""
         return labels.classes
+
+    def right_verdict(self, labels: Labels, truth: str) -> str:
+        """Return the class itself."""
+        return truth
 
     def outputs(self, labels: Labels) -> tuple[base.OutputSpec, ...]:
         """Return the logits."""

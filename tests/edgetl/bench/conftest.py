@@ -33,7 +33,7 @@ def build(p50_ms: float, *, day: int = 1, accuracy: float | None = None, name: s
             "escapes": 1,
             "overkill": 2,
             "n_good": 60,
-            "n_defective": 40,
+            "n_defect": 40,
             "unsure": 0,
         }
     return Record(

@@ -59,7 +59,7 @@ def test_bench_gives_accuracy_and_latency_of_one_artifact(measured: Record) -> N
     assert measured.summary["decision_ms"]["interval"] is not None
     accuracy = measured.accuracy
     assert accuracy is not None
-    assert (accuracy["n_defective"], accuracy["n_good"]) == (8, 8)
+    assert (accuracy["n_defect"], accuracy["n_good"]) == (8, 8)
     right = sum(label == truth for label, truth in zip(accuracy["labels"], ["bad"] * 8 + ["ok"] * 8, strict=True))
     assert accuracy["accuracy"] == right / 16
     assert 0 <= accuracy["escapes"] <= 8

@@ -52,7 +52,7 @@ def test_record_text_shows_percentiles_and_intervals(record: Record) -> None:
 
 def test_record_text_says_what_makes_it_special(record: Record) -> None:
     summary = {**record.summary, "late": 7}
-    accuracy = {"accuracy": 0.75, "n": 8, "escapes": 1, "n_defective": 4, "overkill": 0, "n_good": 4, "unsure": 2}
+    accuracy = {"accuracy": 0.75, "n": 8, "escapes": 1, "n_defect": 4, "overkill": 0, "n_good": 4, "unsure": 2}
     special = dataclasses.replace(
         record, summary=summary, accuracy=accuracy, verdict="disturbed",
         protocol={"rate_hz": 12.5, "neighbours": 2, "floor": 0.013},

@@ -131,7 +131,7 @@ def test_accuracy_decides_once_on_every_image(
     assert found["labels"] == [d.label for d in decisions]
     assert found["verdicts"] == [d.verdict for d in decisions]
     assert found["counts"]["escapes"] == found["verdicts"].count("OK")
-    assert found["counts"]["n_defective"] == len(paths)
+    assert found["counts"]["n_defect"] == len(paths)
 
 
 def test_a_job_is_read_strictly() -> None:

@@ -123,7 +123,7 @@ def test_count_tells_escapes_from_overkill():
     found = decide([[9, 0, 0], [0, 9, 0], [9, 0, 0], [0, 9, 0]])
     counts = TASK.count(LABELS, truth=["dent", "dent", "ok", "ok"], found=found)
     assert counts == {
-        "n": 4, "accuracy": 0.5, "n_defective": 2, "n_good": 2, "escapes": 1, "overkill": 1, "unsure": 0,
+        "n": 4, "accuracy": 0.5, "n_defect": 2, "n_good": 2, "escapes": 1, "overkill": 1, "unsure": 0,
         "escapes_per_class": {"dent": 1, "scratch": 0}, "overkill_per_class": {"ok": 1},
     }  # fmt: skip
     assert TASK.tell(counts) == "escapes 1 of 2 defects, overkill 1 of 2 good parts, 0 unsure"
