@@ -10,6 +10,7 @@ from edgetl.deploy.candidates import Candidate
 from edgetl.errors import RunError
 from edgetl.search.kept import keep, revive
 from edgetl_runtime.manifest import Requires, VariantOptions
+from edgetl_runtime.tasks import sorting
 from edgetl_runtime.tasks.inspection import Params, Thresholds
 
 
@@ -30,6 +31,17 @@ def test_candidate_comes_back_with_all_that_timing_needs(tmp_path):
     same = ("id", "backend", "precision", "model", "options", "requires", "task", "params")
     assert [getattr(after, name) for name in same] == [getattr(before, name) for name in same]
     assert after.load_options == before.load_options
+
+
+def test_candidate_of_another_task_comes_back_with_its_own_parameters(tmp_path):
+    counted = {"accuracy": 0.9, "errors": 4, "unsure": 3, "n": 100}
+    before = candidate(task="sorting", params=sorting.Params(unsure_below=0.6, temperature=2.0), val=counted)
+    kept = json.loads(json.dumps(keep(before, tmp_path)))
+    assert (kept["figures"]["errors"], kept["figures"]["unsure"]) == (4, 3)
+    after = revive(kept, tmp_path)
+    assert (after.task, after.params) == (before.task, before.params)
+    with pytest.raises(RunError, match="key 'thresholds' in params must be a known key"):
+        revive({**kept, "params": {"thresholds": {"nok_at": 0.5, "ok_below": 0.5}, "temperature": 1.0}}, tmp_path)
 
 
 def test_equal_models_are_kept_once(tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from edgetl import profiles
+from edgetl import profiles, tasks
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import plan
 from edgetl.search.grid import SearchConfig, restricted
@@ -22,6 +23,16 @@ def test_random_weights_are_timed_in_each_variant(blob_parts):
     found = screen_shape(shape, planned, encoded)
     assert found.keys() == {"openvino-f32", "onnxruntime-f32"}
     assert all(median_ms > 0 for median_ms in found.values())
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_a_network_that_knows_nothing_decides_by_its_task(name):
+    task, spec = tasks.get(name), PreprocessSpec(width_px=32, height_px=32)
+    labels = task.labels_for(("good", "hole", "scratch"), task.aims({}))
+    shape = Shape.of("tf_efficientnet_lite0", spec, task, labels)
+    assert (shape.task, shape.labels) == (name, labels)
+    (decision,) = task.device.decide({"logits": np.zeros((1, 3), np.float32)}, shape.labels, shape.params)
+    assert decision.verdict in task.device.verdicts(labels)
 
 
 @pytest.mark.parametrize(
