@@ -229,7 +229,7 @@ def fit_bound(confidence: NDArray[np.float64], right: NDArray[np.bool_], aims: A
     cost = aims.cost * errors + unsure
     if aims.max_error_rate is not None:
         kept = errors <= np.floor(aims.max_error_rate * (n - unsure) + 1e-9)
-        cost = np.where(kept, unsure, np.inf)
+        cost = np.where(kept, unsure, n + 1 + errors)  # of parts that are certain, errors stay: then the fewest
     gaps = np.diff(edges)
     apart = gaps > 0  # equal probabilities are sorted, or not, together
     apart[0] = True
