@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from edgetl.deploy.fresh import FRESH, HOST_ONLY, verify
 
+from edgetl.deploy.isolation import FRESH, HOST_ONLY, verify
 from edgetl_runtime.errors import GoldenError
 
 
