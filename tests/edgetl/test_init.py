@@ -81,14 +81,12 @@ def test_keywords_are_the_options_of_the_command(command):
         ("deploy", [DeployConfig, DeliveryRequest, SearchConfig]),
         ("deliver", [DeliveryRequest]),
     ],
-    ids=str,
 )
 def test_defaults_are_the_commands(name, configurations):
     known = {}
     for configuration in reversed(configurations):  # the first one wins: `threads` is of deploying, not of its grid
         known |= {field.name: field.default for field in dataclasses.fields(configuration)}
-    for name in ("data", "aims"):
-        known.pop(name, None)
+    known = {key: default for key, default in known.items() if key not in ("data", "aims")}
     shown = {key: p.default for key, p in parameters(name).items() if key in known}
     assert shown == {key: known[key] for key in shown}
     assert len(shown) > 8

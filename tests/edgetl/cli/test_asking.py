@@ -7,9 +7,9 @@ import io
 import sys
 
 import pytest
-from edgetl.api.defects import settle_defects
-from edgetl.cli.defects import asking
 
+from edgetl.api.settling import settle_task
+from edgetl.cli.asking import asking
 from edgetl.config import FinetuneConfig
 from edgetl.progress import Progress
 from edgetl_runtime.errors import UsageError
@@ -40,9 +40,9 @@ def settle(parts, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdin", Stream(answer, terminal=terminal))
             patch.setattr(sys, "stderr", said)
-            config = FinetuneConfig(data=str(parts), defect=defect)
+            config = FinetuneConfig(data=str(parts), aims={} if defect is None else {"defect": defect})
             progress = Progress()
-            found = settle_defects(config, progress, asking(argparse.Namespace(**arguments), progress))
+            found = settle_task(config, progress, asking(argparse.Namespace(**arguments), progress))
         return found, said.getvalue().splitlines()
 
     return run
@@ -50,7 +50,7 @@ def settle(parts, monkeypatch):
 
 def test_answer_at_a_terminal_is_what_the_run_remembers(settle):
     config, said = settle("no_screw, dent\n", json=False)
-    assert config.defect == ("no_screw", "dent")
+    assert config.aims == {"defect": ("no_screw", "dent")}
     assert said[1].startswith("Try: --defect dent screw if no_screw is good, or --defect dent no_screw")
     assert said[2:] == [
         "Which are defects? Commas between them; dent, no_screw, screw:",
@@ -76,6 +76,6 @@ def test_without_an_answer_it_ends_as_a_mistake_in_the_options(answer, where, se
 
 def test_what_was_given_is_not_asked_for(settle):
     config, said = settle("x\n", defect=("screw",), json=False)
-    assert (config.defect, said) == (("screw",), ["good: dent, no_screw; defects: screw"])
+    assert (config.aims, said) == ({"defect": ("screw",)}, ["good: dent, no_screw; defects: screw"])
     with pytest.raises(UsageError, match="--defect must be a class of the data"):
         settle("screw\n", defect=("scrow",), json=False)
