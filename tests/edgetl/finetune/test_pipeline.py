@@ -12,10 +12,17 @@ from safetensors.torch import load_file
 from edgetl import backbones
 from edgetl.backbones.build import build
 from edgetl.config import FinetuneConfig
+from edgetl.errors import DataError, StoppedError
+from edgetl.finetune.baseline import fit_baseline
 from edgetl.finetune.engine import split_at_depth
+from edgetl.finetune.evaluated import evaluate
 from edgetl.finetune.interrupt import StopFlag
-from edgetl.finetune.pipeline import Finetuning
+from edgetl.finetune.pipeline import finetune as compute
+from edgetl.finetune.pipeline import run_stages
+from edgetl.finetune.prepared import build_network, prepare
 from edgetl.finetune.preset import Phase, Preset
+from edgetl.finetune.trained import train
+from edgetl.finetune.work import Work
 from edgetl.progress import Progress
 from edgetl.run import RunFolder
 from edgetl_runtime.errors import UsageError
@@ -34,17 +41,29 @@ class Notes(Progress):
         self.notes.append(text)
 
 
+def configured(data, *, aims=None, **changes):
+    options = {"backbone": "timm/test_efficientnet", "weights": "none", "image_size": 32}
+    return FinetuneConfig(data=str(data), aims={"defect": ["hole"], **(aims or {})}, **{**options, **changes})
+
+
+def preset_of(*phases):
+    return Preset(schema_version=1, description="test", resolution=1.0, phases=phases, batch_size=8)
+
+
 @pytest.fixture(scope="module")
-def finetune(make_parts, one_thread, tmp_path_factory):
+def parts(make_parts, one_thread, tmp_path_factory):
     del one_thread
-    data = make_parts(tmp_path_factory.mktemp("data") / "parts", counts={"good": 14, "hole": 14})
+    return make_parts(tmp_path_factory.mktemp("data") / "parts", counts={"good": 14, "hole": 14})
+
+
+@pytest.fixture(scope="module")
+def finetune(parts, tmp_path_factory):
+    data = parts
 
     def run(*phases, **changes):
-        options = {"backbone": "timm/test_efficientnet", "weights": "none", "image_size": 32, "defect": ("hole",)}
         folder, notes = RunFolder(tmp_path_factory.mktemp("runs") / "run"), Notes()
-        job = Finetuning(FinetuneConfig(data=str(data), **{**options, **changes}), folder, notes)
-        job.preset = Preset(schema_version=1, description="test", resolution=1.0, phases=phases, batch_size=8)
-        return job.run(StopFlag()), folder, notes.notes
+        work = Work(folder=folder, progress=notes, stop=StopFlag())
+        return run_stages(configured(data, **changes), preset_of(*phases), work), folder, notes.notes
 
     return run
 
@@ -69,9 +88,10 @@ def test_fine_tuning_that_hurts_keeps_the_baseline_and_says_so(rate, words, fine
 
 def test_preset_for_random_weights_refuses_pretrained_ones_and_is_named_where_there_are_none(tmp_path):
     with pytest.raises(UsageError, match="used with --weights none; got --weights auto"):
-        Finetuning(FinetuneConfig(data="parts", preset="scratch"), RunFolder(tmp_path / "run"), Notes())
+        compute(FinetuneConfig(data="parts", preset="scratch"), RunFolder(tmp_path / "run"), Notes())
     notes = Notes()
-    Finetuning(FinetuneConfig(data="parts", weights="none"), RunFolder(tmp_path / "run"), notes)
+    with pytest.raises(DataError):
+        compute(FinetuneConfig(data=str(tmp_path), weights="none"), RunFolder(tmp_path / "run"), notes)
     assert "for random ones use --preset scratch" in notes.notes[0]
 
 
@@ -90,10 +110,10 @@ def test_better_of_the_two_models_is_kept(finetune, baseline):
 
 
 def test_a_band_of_unsure_stands_in_the_runs_thresholds_around_the_fitted_cut(finetune, baseline):
-    run, _, _ = finetune(unsure_band=0.1)
-    cut = baseline[0].thresholds.nok_at
-    assert run.thresholds.nok_at == min(cut + 0.05, 1.0)
-    assert run.thresholds.ok_below == max(cut - 0.05, 0.0)
+    run, _, _ = finetune(aims={"unsure_band": 0.1})
+    cut = baseline[0].params.thresholds.nok_at
+    assert run.params.thresholds.nok_at == min(cut + 0.05, 1.0)
+    assert run.params.thresholds.ok_below == max(cut - 0.05, 0.0)
 
 
 def test_same_seed_gives_the_same_weights(finetune):
@@ -130,3 +150,37 @@ def test_split_at_depth_counts_from_the_top(depth, learning):
     frozen, upper = split_at_depth(modules, depth)
     assert frozen + upper == modules
     assert len(upper) == learning or np.isclose(len(upper), depth * 9, atol=0.5)
+
+
+def test_every_stage_is_a_value_that_can_be_had_alone(parts, tmp_path):
+    notes = Notes()
+    work = Work(folder=RunFolder(tmp_path), progress=notes, stop=StopFlag())
+    phase = dataclasses.replace(GENTLE, depth=1.0, learning_rate=3e-3)
+    prepared = prepare(configured(parts), preset_of(phase), work)
+    assert (prepared.image_px, prepared.labels.defect_classes) == (32, ("hole",))
+    assert len(prepared.train.images) + len(prepared.val.images) + len(prepared.test.images) == 28
+    assert list(tmp_path.iterdir()) == []  # nothing is written before all of it is known to be usable
+    network = build_network(prepared)
+    before = {name: value.clone() for name, value in network.model.state_dict().items()}
+    baseline = fit_baseline(prepared, network, work)
+    assert baseline.val_logits.shape == (len(prepared.val.images), 2)
+    assert np.allclose(network.classifier.weight.detach().numpy(), baseline.head.weight)
+    trained = train(prepared, network, baseline, work)
+    evaluated = evaluate(prepared, baseline, trained)
+    assert evaluated.val["n"] == len(prepared.val.images)
+    backbone_changed = any(
+        not torch.equal(value, before[name])
+        for name, value in network.model.state_dict().items()
+        if not name.startswith("classifier")
+    )
+    assert backbone_changed == (trained.kept == "finetuned")
+    for value in (work, prepared, network, baseline, trained, evaluated):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, dataclasses.fields(value)[0].name, None)
+
+
+def test_a_stop_between_two_images_ends_the_first_stage(parts, tmp_path):
+    work = Work(folder=RunFolder(tmp_path), progress=Notes(), stop=StopFlag())
+    work.stop.set()
+    with pytest.raises(StoppedError, match="a stop while reading images"):
+        prepare(configured(parts), preset_of(), work)
