@@ -1,6 +1,6 @@
 """Random contracts: what ships keeps its contract, judged by somebody else: `python benchmarks/contracts.py RUN…`.
 
-Every contract is a real `Deploying.deploy` for this machine. The bundle it writes is then opened with the runtime and
+Every contract is a real `deploy` for this machine. The bundle it writes is then opened with the runtime and
 decides on the raw files of validation and test; this module counts by itself and holds the counts against the contract.
 
 Models are made and run once for all contracts: logits, decoded images and timings are remembered by content. So are
@@ -30,7 +30,7 @@ import edgetl_runtime
 from edgetl import profiles
 from edgetl.data import images as image_room
 from edgetl.deploy import candidates as room
-from edgetl.deploy import measuring, pipeline
+from edgetl.deploy import judged, measuring, pipeline, written
 from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError
 from edgetl.deploy.request import DeployConfig
 from edgetl.metrics import binomial_upper
@@ -107,12 +107,12 @@ class Memory:
 
     def install(self) -> None:
         """Put the remembering functions in the place of those of the deployment."""
-        self._logits_of, self._load, self._verify = room.logits_of, image_room.load_images, pipeline.verify
+        self._logits_of, self._load, self._verify = room.logits_of, image_room.load_images, written.verify
         self._measure = measuring.measure_candidates
         room.logits_of = self.logits_of
         image_room.load_images = self.load_images
         measuring.measure_candidates = self.measure_candidates
-        pipeline.verify = self.verify
+        written.verify = self.verify
 
     def logits_of(self, backend: str, model: bytes, options: LoadOptions, images: np.ndarray) -> np.ndarray:
         """Run a model over images, once."""
@@ -193,12 +193,10 @@ class Bench:
         out = self.work / f"{number:03}.edgetl"
         config = DeployConfig(line=self.name, allow_disturbed=True)  # the models were timed one after the other
         run = self.folder.read()
-        deploying = pipeline.Deploying(
-            self.folder, run, profiles.get(self.target), config, contract, Progress(quiet=True)
-        )
+        asked = judged.ask(self.folder, run, profiles.get(self.target), config, contract)
         started = time.monotonic()
         try:
-            done = deploying.deploy(out, replace=True)
+            done = pipeline.deploy(asked, out, Progress(quiet=True), replace=True)
         except UnmetContractError as error:
             where = "refused on test" if error.confirmed else "refused"
             return said | {"outcome": where, "why": error.got[:600], "wrote": out.exists()}

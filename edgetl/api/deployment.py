@@ -185,7 +185,8 @@ def ship(request: DeployRequest, progress: Progress) -> Deployed:
 def _shipped(request: DeployRequest, progress: Progress, held: contextlib.ExitStack) -> Deployed:
     from edgetl import profiles
     from edgetl.deploy.contract import UnmetContractError
-    from edgetl.deploy.pipeline import Deploying
+    from edgetl.deploy.judged import ask
+    from edgetl.deploy.pipeline import deploy as write
     from edgetl.report.deployments import deployment_from_json
     from edgetl.run import RunFolder
 
@@ -196,9 +197,9 @@ def _shipped(request: DeployRequest, progress: Progress, held: contextlib.ExitSt
     if request.grid is not None:
         folder, config = chosen_by_search(folder, request.grid, config, contract, progress, held)
     run = folder.read()
-    deploying = Deploying(folder, run, profile, config, contract, progress)
+    asked = ask(folder, run, profile, config, contract)
     try:
-        done = deploying.deploy(out, replace=request.force)
+        done = write(asked, out, progress, replace=request.force)
     except UnmetContractError as error:
         progress.note("\n".join(["", *candidate_rows(error.candidates, task=run.task, chosen=None), ""]))
         raise

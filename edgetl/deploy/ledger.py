@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgetl.errors import RunError
 from edgetl.run import read_json, write_json
 from edgetl_runtime import locks
 from edgetl_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def ledger_path(line: str) -> Path:
@@ -51,8 +57,28 @@ def check_ledger(line: str) -> None:
         raise RunError(f"the state folder {state_folder()}", "writable", reason, fix=fix) from error
 
 
-def next_sequence(line: str) -> int:
-    """Take the next number of a line; numbers are never given twice, those of failed deployments are skipped.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """The next number of a line, which nobody else is given meanwhile.
+
+    Attributes:
+        value: It.
+        path: The ledger.
+    """
+
+    value: int
+    path: Path
+
+    def take(self) -> None:
+        """Write down that it was given; before that it is nobody's."""
+        write_json(self.path, {"last": self.value})
+
+
+@contextlib.contextmanager
+def numbered(line: str) -> Iterator[Number]:
+    """Hold the next number of a line; another deployment of that line waits.
+
+    A number that is not taken is given to the next one: what is refused leaves no gap.
 
     Raises:
         RunError: The ledger is damaged.
@@ -68,7 +94,6 @@ def next_sequence(line: str) -> int:
             raise RunError(
                 f"ledger {path}", 'of the form {"last": 7}', f"{known!r:.80}", fix="restore it from a backup"
             )
-        write_json(path, {"last": last + 1})
+        yield Number(value=last + 1, path=path)
     finally:
         os.close(lock)
-    return last + 1

@@ -245,21 +245,21 @@ class Searching:
 
     def _judge(self, network: Network, record: dict[str, Any]) -> list[dict[str, Any]]:
         """Fine-tune, make every variant and judge it on validation; test is not looked at."""
-        from edgetl.deploy.pipeline import Deploying
+        from edgetl.deploy.judged import ask, export, judge
         from edgetl.deploy.request import DeployConfig
 
         folder = self._trained(network)
         run = folder.read()
         config = DeployConfig(target=self.profile.name)
-        deploying = Deploying(folder, run, self.profile, config, self.contract, self.progress)
-        deploying.planned = self._planned_for(record)
-        self.progress.note(f"{network.name}: judging {len(deploying.planned)} variants")
-        tried = deploying.judge_all()
+        asked = ask(folder, run, self.profile, config, self.contract, planned=self._planned_for(record))
+        self.progress.note(f"{network.name}: judging {len(asked.planned)} variants")
+        exported = export(asked, self.progress)
+        tried = judge(asked, exported, self.progress).candidates
         record |= {
             "run": str(folder.path),
             "backbone": run.backbone,
             "image_px": run.image_px,
-            "float_accuracy": deploying.reference.figures["accuracy"],
+            "float_accuracy": exported.reference.figures["accuracy"],
             "split_digest": run.data["split_digest"],
         }
         return [keep(c, self.folder / MODELS) for c in tried]

@@ -38,6 +38,8 @@ TESTED_ELSEWHERE = {
     "edgetl/finetune/evaluated.py": "the same",
     "edgetl/finetune/prepared.py": "the same",
     "edgetl/finetune/trained.py": "the same; that it goes back to the baseline too",
+    "edgetl/deploy/confirmed.py": "edgetl/deploy/test_written.py runs every stage alone, test_pipeline.py all of them",
+    "edgetl/deploy/judged.py": "the same",
     "edgetl/data/check.py": "edgetl/data/test_load.py plants each fault and reads the sentence",
 }
 # broad `except` is allowed where the handler raises again; these swallow, with the reason
@@ -57,6 +59,11 @@ INTERPRETER = {
 DURABLE = {"runtimes/edgetl_runtime/durable.py", "runtimes/edgetl_runtime/install/disk.py"}
 TOML, IMAGES = "edgetl/toml.py", "runtimes/edgetl_runtime/image_files.py"
 BANNED_FILES = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
+# pipelines of stages, frozen values in and out: nobody sets an attribute of theirs, from inside or outside
+STAGES = {
+    "edgetl/deploy": ("confirmed.py", "judged.py", "pipeline.py", "written.py"),
+    "edgetl/finetune": ("baseline.py", "evaluated.py", "pipeline.py", "prepared.py", "trained.py", "work.py"),
+}
 SOURCES = (("", "edgetl"), ("runtimes", "edgetl_runtime"))
 
 
@@ -181,6 +188,18 @@ def second_readers(root: Path) -> Iterator[str]:
                     yield f"{name}:{node.lineno} has a list of image formats of its own, not that of {IMAGES}"
 
 
+def attributes_set_in_stages(root: Path) -> Iterator[str]:
+    """A stage that keeps what it found on an object hides what the next one needs."""
+    for room, names in STAGES.items():
+        for path in (root / room / name for name in names):
+            tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module(body=[])
+            for node in ast.walk(tree):
+                stored = isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+                called = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "__setattr__"))
+                if stored or called:
+                    yield f"{path.relative_to(root)}:{node.lineno} sets an attribute"
+
+
 def _is_broad(handler: ast.ExceptHandler) -> bool:
     caught = {getattr(n, "id", None) for n in ast.walk(handler.type)} if handler.type else {"BaseException"}
     raises_again = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
@@ -194,6 +213,7 @@ RULES: dict[str, Callable[[Path], Iterator[str]]] = {
     "names": vague_names,
     "care": careless_code,
     "children": careless_children,
+    "stages": attributes_set_in_stages,
     "durable": careless_writes,
     "readers": second_readers,
 }
@@ -232,6 +252,8 @@ def test_the_tree_keeps_the_rule(rule):
             "SUFFIXES = ('.png', '.jpg')",
             "a list of image formats of its own",
         ),
+        ("stages", "edgetl/deploy/judged.py", "def f(asked):\n    asked.planned = ()", "judged.py:2 sets an attribute"),
+        ("stages", "edgetl/finetune/trained.py", "def f(run):\n    setattr(run, 'kept', 1)", "trained.py:2 sets an"),
         ("children", "edgetl/new.py", "run([sys.executable, '-m', 'pip'])", "new.py starts Python by itself"),
     ],
 )

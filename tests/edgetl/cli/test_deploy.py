@@ -129,18 +129,18 @@ def test_contract_file_is_read_strictly(text, words, run_folder, edgetl, tmp_pat
 def test_configuration_and_contract_come_from_files_and_options_win(run_folder, tmp_path, monkeypatch):
     import argparse
 
-    from edgetl.deploy import pipeline
+    from edgetl.deploy import judged
 
     seen = []
 
     class Stop(Exception):  # noqa: N818
         pass
 
-    def keep(self, folder, run, profile, config, contract, progress):
+    def keep(folder, run, profile, config, contract):
         seen.append((profile.name, config, contract))
         raise Stop
 
-    monkeypatch.setattr(pipeline.Deploying, "__init__", keep)
+    monkeypatch.setattr(judged, "ask", keep)
     config, contract = tmp_path / "edgetl.toml", tmp_path / "contract.toml"
     config.write_text('[deploy]\ntarget = "jetson"\nline = "a"\n[contract]\nmax_escapes = 3\n[finetune]\nseed = 1\n')
     contract.write_text("[contract]\nmax_flips_pct = 1\nmax_escapes = 5\n")

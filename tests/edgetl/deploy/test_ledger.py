@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgetl.deploy.ledger import check_ledger, ledger_path, next_sequence
+from edgetl.deploy.ledger import check_ledger, ledger_path, numbered
 from edgetl.errors import RunError
 from edgetl_runtime.errors import UsageError
 
@@ -17,13 +17,28 @@ def _state(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGETL_STATE", str(tmp_path))
 
 
+def next_sequence(line):
+    with numbered(line) as number:
+        number.take()
+    return number.value
+
+
+def test_what_is_refused_takes_no_number():
+    with pytest.raises(ZeroDivisionError), numbered("screws"):
+        raise ZeroDivisionError
+    with numbered("screws"):
+        pass
+    assert next_sequence("screws") == 1
+
+
 def test_next_sequence_counts_each_line_alone():
     assert [next_sequence("screws") for _ in range(3)] == [1, 2, 3]
     assert next_sequence("cells") == 1
 
 
 def test_next_sequence_gives_no_number_twice_to_processes_at_once():
-    code = "from edgetl.deploy.ledger import next_sequence; print(*[next_sequence('x') for _ in range(20)])"
+    give = "for _ in range(20):\n  with numbered('x') as number:\n    number.take()\n  print(number.value)"
+    code = f"from edgetl.deploy.ledger import numbered\n{give}"
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     given = [int(word) for process in running for word in process.communicate(timeout=60)[0].split()]
     assert sorted(given) == list(range(1, 61))

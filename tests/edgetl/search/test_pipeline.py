@@ -10,10 +10,9 @@ import pytest
 
 from edgetl import profiles
 from edgetl.config import FinetuneConfig
-from edgetl.deploy import latency
+from edgetl.deploy import judged, latency
 from edgetl.deploy.contract import Contract
 from edgetl.deploy.notes import Reason
-from edgetl.deploy.pipeline import Deploying
 from edgetl.errors import RunError
 from edgetl.finetune import pipeline as finetuning
 from edgetl.progress import Progress
@@ -58,7 +57,7 @@ def killed_and_resumed(runs, tmp_path_factory, programmed_machine):
     with pytest.MonkeyPatch.context() as patch:
         machine = programmed_machine(lambda *_: 2.0, foreign_cores=1.5).machine()
         patch.setattr(latency, "Machine", lambda: machine)
-        patch.setattr(Deploying, "judge_all", lambda _self: pytest.fail("judged twice"))
+        patch.setattr(judged, "judge", lambda *_: pytest.fail("judged twice"))
         first = searching_in(folder, job, resume=True).search()
         patch.setattr(timing, "measure_together", lambda *_, **__: pytest.fail("timed twice"))
         second = searching_in(folder, job, resume=True).search()
