@@ -18,6 +18,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from edgetl.version import __version__
+
 if TYPE_CHECKING:
     from edgetl.api.delivery import deliver
     from edgetl.api.deployment import deploy
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from edgetl.deploy.contract import Contract
     from edgetl_runtime.errors import EdgetlError
 
-__version__ = "0.1.0"
 __all__ = [
     "Contract",
     "Delivered",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from edgetl import __version__
 from edgetl.cli import COMMANDS, GROUPS, HINTS
+from edgetl.version import __version__
 from edgetl_runtime.cli.driver import run
 
 

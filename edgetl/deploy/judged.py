@@ -20,13 +20,13 @@ from edgetl.deploy.plan import PlannedCandidate, narrowed, plan
 from edgetl.deploy.request import DeployConfig
 from edgetl.deploy.retraining import retrained
 from edgetl.deploy.terms import Term, require_proof, untested_terms
-from edgetl.export.run_export import Exported as FloatModel
 from edgetl.profiles import DeviceProfile
 from edgetl.run import Run, RunFolder
 from edgetl.tasks.base import Decided
 from edgetl_runtime.probe import facts
 
 if TYPE_CHECKING:
+    from edgetl.export.run_export import Exported as FloatModel  # noqa: TC004  (loads torch; nothing reads this type)
     from edgetl.progress import Progress
     from edgetl.quantize.calibration import CalibrationSet
 

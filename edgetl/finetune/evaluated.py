@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import edgetl
 from edgetl.finetune.facts import conditions, data_facts
 from edgetl.finetune.store import save_weights, write_predictions
 from edgetl.run import Run
+from edgetl.version import __version__
 from edgetl.versions import versions
 from edgetl_runtime.schema import to_mapping
 
@@ -104,7 +104,7 @@ def write_run(
     data, spec, config = prepared.data, prepared.spec, prepared.config
     files = {folder.split_csv.name: split_sha256, folder.weights.name: save_weights(folder.weights, network.model)}
     run = Run(
-        edgetl_version=edgetl.__version__,
+        edgetl_version=__version__,
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         backbone=spec.name,
         image_px=prepared.image_px,

@@ -27,8 +27,8 @@ LIGHT = (*FREE_AT_START, "deploy", "backbones", "run", "metrics", "tasks", "repo
 # rooms of the host, lowest first: an import goes down or stays; same floor means no import between them. A module may
 # stand apart from its room: exporting a run needs the run, while training needs the graph that is exported
 FLOORS = (
-    {"errors", "names", "toml"},
-    {"files", "metrics", "plotting", "progress", "versions", "profiles", "__init__"},
+    {"version", "errors", "names", "toml"},
+    {"files", "metrics", "plotting", "progress", "versions", "profiles"},
     {"tasks"},
     {"config"},
     {"run", "transport"},
@@ -39,6 +39,7 @@ FLOORS = (
     {"deploy", "report"},
     {"search", "bench"},
     {"api"},
+    {"__init__"},
     {"cli"},
     {"__main__"},
 )
