@@ -31,12 +31,13 @@ from edgetl import profiles
 from edgetl.data import images as image_room
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judged, measuring, pipeline, written
-from edgetl.deploy.contract import ClassBounds, Contract, UnmetContractError
+from edgetl.deploy.contract import UnmetContractError
 from edgetl.deploy.request import DeployConfig
 from edgetl.metrics import binomial_upper
 from edgetl.progress import Progress
 from edgetl.run import RunFolder
 from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.decode import decode
 from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.schema import to_mapping
@@ -260,7 +261,8 @@ def broken(contract: Contract, mine: dict[str, Any], float_escapes: int) -> list
     n, escapes, overkill = mine["n"], sum(mine["escapes"].values()), sum(mine["overkill"].values())
     one_image_pp = 100 / n
     most_flips_pct = max(contract.max_flips_pct, one_image_pp) if contract.max_flips_pct > 0 else 0.0
-    most_escapes = float_escapes + 1 if contract.max_escapes is None else contract.max_escapes
+    terms = contract.of_task
+    most_escapes = terms.get("max_escapes", float_escapes + 1)
     found = []
     if mine["drop_pp"] > max(contract.max_drop_pp, one_image_pp) + 1e-6:
         found.append("drop")
@@ -268,13 +270,12 @@ def broken(contract: Contract, mine: dict[str, Any], float_escapes: int) -> list
         found.append("flips")
     if escapes > most_escapes:
         found.append("escapes")
-    if contract.max_overkill is not None and overkill > contract.max_overkill:
+    if "max_overkill" in terms and overkill > terms["max_overkill"]:
         found.append("overkill")
-    for name, bounds in contract.per_class.items():
-        if bounds.max_escapes is not None and mine["escapes"][name] > bounds.max_escapes:
-            found.append(f"escapes of {name}")
-        if bounds.max_overkill is not None and mine["overkill"][name] > bounds.max_overkill:
-            found.append(f"overkill of {name}")
+    for kind in ("escapes", "overkill"):
+        for name, most in terms.get(f"max_{kind}_of", {}).items():
+            if mine[kind][name] > most:
+                found.append(f"{kind} of {name}")
     return found
 
 
@@ -282,8 +283,8 @@ def draw(rng: random.Random, bench: Bench) -> Contract:
     """Draw a contract around what the run's float model does on validation: some strict, some loose, some hopeless."""
     val, test = bench.run.val, bench.run.test
     escapes, overkill = (max(val[k], test[k]) for k in ("escapes", "overkill"))
-    some = rng.choice(bench.run.defect_classes)
-    per_class = {some: ClassBounds(max_escapes=max(0, escapes + rng.randint(-1, 4)))} if rng.random() < 0.3 else {}
+    some = rng.choice(bench.run.labels.defect_classes)
+    of_some = {some: max(0, escapes + rng.randint(-1, 4))} if rng.random() < 0.3 else {}
     return Contract(
         max_drop_pp=rng.choice([0.0, 0.3, 0.5, 1.0, 2.0]),
         max_flips_pct=rng.choice([0.5, 1.0, 1.4, 2.0, 3.0, 4.0]),
@@ -291,7 +292,7 @@ def draw(rng: random.Random, bench: Bench) -> Contract:
         max_overkill=rng.choice([None, None, max(0, overkill + rng.randint(-3, 12))]),
         p99_ms=rng.choice([None, None, round(10 ** rng.uniform(0.3, 1.9), 1)]),
         max_size_mb=rng.choice([None, None, None, 5.0]),
-        per_class=per_class,
+        max_escapes_of=of_some,
     )
 
 

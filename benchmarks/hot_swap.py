@@ -22,6 +22,7 @@ from conditions import conditions, write_record
 
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import EdgetlError
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
@@ -38,7 +39,7 @@ def twin(source: Path, target: Path, sequence: int, variant: str | None) -> str:
         members = {entry.name: bundle.read(entry.name) for entry in fields.files}
     chosen = variant or fields.chosen
     # no bound on latency: the machine's load must not end a trial here
-    changed = dataclasses.replace(fields, sequence=sequence, contract={}, files=(), chosen=chosen)
+    changed = dataclasses.replace(fields, sequence=sequence, contract=Contract(), files=(), chosen=chosen)
     write_bundle(target, changed, members)
     return chosen
 

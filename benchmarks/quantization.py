@@ -24,7 +24,6 @@ from conditions import RESULTS, conditions, device_name, write_record
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judging
 from edgetl.deploy.climbing import Climber
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import PlannedCandidate
 from edgetl.deploy.retraining import retrained
 from edgetl.metrics import flips
@@ -32,6 +31,7 @@ from edgetl.quantize import equalise, graph, observe
 from edgetl.quantize import recipe as recipes
 from edgetl.run import RunFolder
 from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.measure import measure_latency, percentile
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgetl.api.results import Delivered, Deployed, Measured, Searched, TrainedRun
     from edgetl.api.search import search
     from edgetl.api.training import finetune, load_run
-    from edgetl.deploy.contract import Contract
+    from edgetl_runtime.contract import Contract
     from edgetl_runtime.errors import EdgetlError
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _MODULE_OF_NAME = {
-    "Contract": "edgetl.deploy.contract",
+    "Contract": "edgetl_runtime.contract",
     "Delivered": "edgetl.api.results",
     "Deployed": "edgetl.api.results",
     "EdgetlError": "edgetl_runtime.errors",

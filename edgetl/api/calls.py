@@ -73,7 +73,9 @@ def _keyword(found: re.Match[str]) -> str:
 
 def _respell(error: EdgetlError) -> None:
     what, must, got, fix = (as_keyword(words) for words in (error.what, error.must, error.got, error.fix))
-    EdgetlError.__init__(error, what.replace("=True", ""), must, got, fix=fix)  # keeps what subclasses added
+    # once more, so that what subclasses added is kept
+    sentence = as_keyword(error.own_sentence) if error.own_sentence else None
+    EdgetlError.__init__(error, what.replace("=True", ""), must, got, fix=fix, sentence=sentence)
 
 
 def options_of(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:

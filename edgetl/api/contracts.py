@@ -12,8 +12,8 @@ from edgetl import tasks
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgetl.deploy.contract import Contract
     from edgetl.tasks.base import Option
+    from edgetl_runtime.contract import Contract
 
 
 def contract_of(given: object) -> Contract:
@@ -23,7 +23,7 @@ def contract_of(given: object) -> Contract:
         UsageError: It is something else, or the file, a key or a value is wrong.
     """
     from edgetl.config import resolve
-    from edgetl.deploy.contract import Contract
+    from edgetl_runtime.contract import Contract
 
     if isinstance(given, Contract):
         return given
@@ -37,7 +37,7 @@ def contract_of(given: object) -> Contract:
 
 def contract_words(contract: Contract) -> list[str]:
     """Return the options that say what a contract says; none of what stands by default."""
-    from edgetl.deploy.contract import Contract as Default
+    from edgetl_runtime.contract import Contract as Default
 
     found: list[str] = []
     usual = Default()

@@ -24,12 +24,12 @@ from edgetl_runtime.schema import to_mapping
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from edgetl.deploy.contract import Contract
     from edgetl.deploy.request import DeployConfig, Deployment
     from edgetl.progress import Progress
     from edgetl.report.verdict import Answer
     from edgetl.run import RunFolder
     from edgetl.search.grid import Precision, SearchConfig
+    from edgetl_runtime.contract import Contract
 
 WHO = "edgetl deploy"
 

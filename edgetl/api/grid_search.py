@@ -19,13 +19,13 @@ from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     from edgetl.api.training import Ask
-    from edgetl.deploy.contract import Contract
     from edgetl.deploy.request import DeployConfig
     from edgetl.progress import Progress
     from edgetl.run import RunFolder
     from edgetl.search.grid import Network, SearchConfig
     from edgetl.search.pipeline import Found, SearchJob
     from edgetl.search.state import SearchState
+    from edgetl_runtime.contract import Contract
 
 STATE = "state.json"
 WHO = "edgetl search"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgetl.api.results import Searched
-    from edgetl.deploy.contract import Contract
     from edgetl.search.grid import Precision
+    from edgetl_runtime.contract import Contract
 
 
 @showing_aims

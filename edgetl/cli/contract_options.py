@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from edgetl.deploy.contract import Contract
+    from edgetl_runtime.contract import Contract
 
 EXAMPLE = (
     "TOML file with a [contract] table; keys are the options' names, p99_ms = 8 or max_escapes_of = { crack = 0 }; "
@@ -50,7 +50,7 @@ def read_contract(args: argparse.Namespace, *, config: Path | None) -> Contract:
         UsageError: A file, a key or a value is wrong.
     """
     from edgetl.config import resolve
-    from edgetl.deploy.contract import Contract
+    from edgetl_runtime.contract import Contract
 
     options = dict(vars(args))
     for one in terms_of_tasks():

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from edgetl import tasks
 from edgetl.deploy.plan import INT8_FLAGS
-from edgetl.deploy.terms import Term, missed, unproven
+from edgetl.deploy.terms import missed, unproven
 from edgetl.files import write_whole
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.contract import Term
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.probe import facts, lacking
 from edgetl_runtime.schema import to_mapping

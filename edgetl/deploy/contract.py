@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import tasks
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import ContractError
 from edgetl_runtime.schema import from_mapping
-from edgetl_runtime.tasks.base import Bound, Task, check_bound
+from edgetl_runtime.tasks.base import Bound, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BYTES_PER_MB = 1e6
 
@@ -58,71 +58,6 @@ def best_first(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
         True
     """
     return sorted(candidates, key=lambda c: (len(c["why"].split("; ")) if c["why"] else 0, c["drop_pp"], c["flips"]))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, init=False)
-class Contract:
-    """Bounds on a candidate; None leaves a term out.
-
-    Attributes:
-        max_drop_pp: Largest loss of accuracy against the float model, in percentage points. A single image is never a
-            breach: it is the resolution of the split.
-        max_flips_pct: Largest share of images whose decision differs from the float model's, in per cent. A single
-            image is a breach only where the bound is 0.
-        p50_ms: Largest median of the time from encoded image to decision, in milliseconds.
-        p99_ms: Largest 99th percentile of that time.
-        max_memory_mb: Largest resident memory of the deciding process, in megabytes.
-        max_size_mb: Largest file of a candidate's model, in megabytes of 10^6 bytes.
-        of_task: Terms of the task by name; what they mean is checked where the task is known.
-
-    Args:
-        max_drop_pp: As above, and so on.
-        of_task: As above.
-        terms: Terms of the task, each under its own name.
-
-    Example:
-        >>> Contract(p99_ms=8, max_escapes=2).of_task
-        {'max_escapes': 2}
-    """
-
-    max_drop_pp: float = 0.5
-    max_flips_pct: float = 2.0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    max_memory_mb: float | None = None
-    max_size_mb: float | None = None
-    of_task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __init__(
-        self,
-        *,
-        max_drop_pp: float = 0.5,
-        max_flips_pct: float = 2.0,
-        p50_ms: float | None = None,
-        p99_ms: float | None = None,
-        max_memory_mb: float | None = None,
-        max_size_mb: float | None = None,
-        of_task: Mapping[str, Any] | None = None,
-        **terms: Any,  # noqa: ANN401  (the task's)
-    ) -> None:
-        values = {
-            "max_drop_pp": max_drop_pp,
-            "max_flips_pct": max_flips_pct,
-            "p50_ms": p50_ms,
-            "p99_ms": p99_ms,
-            "max_memory_mb": max_memory_mb,
-            "max_size_mb": max_size_mb,
-        }
-        for name, value in values.items():
-            check_bound(name, value)
-            object.__setattr__(self, name, value)
-        given = {**(of_task or {}), **terms}
-        object.__setattr__(self, "of_task", {name: value for name, value in given.items() if value is not None})
-
-    @property
-    def bounds_latency(self) -> bool:
-        """Whether a latency can break it."""
-        return self.p50_ms is not None or self.p99_ms is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

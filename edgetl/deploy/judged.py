@@ -13,7 +13,7 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.candidates import Candidate, Split
 from edgetl.deploy.climbing import Climber
 from edgetl.deploy.compiler_check import check_embedding, compiled
-from edgetl.deploy.contract import Contract, Judge, too_large
+from edgetl.deploy.contract import Judge, too_large
 from edgetl.deploy.ledger import check_ledger
 from edgetl.deploy.measuring import unmeasured_terms
 from edgetl.deploy.plan import PlannedCandidate, narrowed, plan
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgetl.export.run_export import Exported as FloatModel  # noqa: TC004  (loads torch; nothing reads this type)
     from edgetl.progress import Progress
     from edgetl.quantize.calibration import CalibrationSet
+    from edgetl_runtime.contract import Contract
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,7 +16,6 @@ import numpy as np
 
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.ranking import rank
-from edgetl.deploy.terms import Standing
 from edgetl_runtime import backends, tasks
 from edgetl_runtime.backends.base import BackendSession
 from edgetl_runtime.bench.exclusion import measuring_alone
@@ -24,6 +23,7 @@ from edgetl_runtime.decode import decode
 from edgetl_runtime.measure import percentile, time_calls, warm_up
 from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.probe import facts
+from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,19 +10,20 @@ from edgetl.deploy import candidates as room
 from edgetl.deploy.choice import Timed, choose
 from edgetl.deploy.latency import measure_candidates
 from edgetl.deploy.memory import memory_images, memory_mb
-from edgetl.deploy.terms import Standing, Term, measured_terms, standing_of
+from edgetl.deploy.terms import measured_terms, standing_of
+from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgetl.data.samples import Sample
     from edgetl.deploy.candidates import Candidate
-    from edgetl.deploy.contract import Contract
     from edgetl.deploy.notes import Note
     from edgetl.deploy.request import DeployConfig
     from edgetl.profiles import DeviceProfile
     from edgetl.progress import Progress
     from edgetl.run import Run
+    from edgetl_runtime.contract import Contract, Term
 
 TIMING_IMAGES = 32
 

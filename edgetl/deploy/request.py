@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.notes import Note
-from edgetl.deploy.terms import Term
+from edgetl_runtime.contract import Term
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 from typing import TYPE_CHECKING, Any
 
 from edgetl import tasks as host_tasks
-from edgetl.metrics import binomial_upper
+from edgetl_runtime.contract import Figures, Latency, Term, judge
 from edgetl_runtime.errors import UnfitError
+from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edgetl.deploy.contract import Contract, Judge
-
-P99_SHARE = 0.01  # of the decisions that may be slower than the bound
-NAMES = {"p50_ms": "p50", "p99_ms": "p99", "max_memory_mb": "memory"}
-UNITS = {"p50_ms": " ms", "p99_ms": " ms", "max_memory_mb": " MB"}
-
-
-class Standing(enum.Enum):
-    """How a term of the contract ended."""
-
-    KEPT = "kept"
-    MISSED = "missed"
-    UNPROVEN = "unproven"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """One bound of the contract and what is known of it.
-
-    Attributes:
-        name: The contract's name of it, for instance `p99_ms`.
-        bound: In the unit of its name.
-        value: What was measured; None where nothing was.
-        standing: Kept, missed or unproven.
-        reason: Why it is unproven.
-    """
-
-    name: str
-    bound: float
-    value: float | None
-    standing: Standing
-    reason: str = ""
-
-    @property
-    def clause(self) -> str:
-        """Return the term in words, with what speaks against it.
-
-        Example:
-            >>> Term(name="p99_ms", bound=8, value=9.5, standing=Standing.MISSED).clause
-            'p99 9.50 ms > 8.00'
-            >>> Term(name="p99_ms", bound=8, value=None, standing=Standing.UNPROVEN, reason="not measured").clause
-            'p99 of at most 8 ms (not measured)'
-        """
-        name, unit = NAMES.get(self.name, self.name), UNITS.get(self.name, "")
-        if self.standing is Standing.UNPROVEN:
-            return f"{name} of at most {self.bound:g}{unit} ({self.reason})"
-        return f"{name} {self.value:.2f}{unit} {'>' if self.standing is Standing.MISSED else '<='} {self.bound:.2f}"
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Return the term as `deploy --json` and the bundle hold it."""
-        return dataclasses.asdict(self) | {"standing": self.standing.value}
+    from edgetl.deploy.contract import Judge
+    from edgetl_runtime.contract import Contract
 
 
 def measured_terms(
@@ -77,51 +27,16 @@ def measured_terms(
         memory_mb: Peak resident memory on the target; None where it was not measured there.
         target: Its name, for the reason of what is unproven.
     """
-    found = []
     missing = f"not measured on {target}"
-    if contract.p50_ms is not None:
-        found.append(_median(contract.p50_ms, latency, missing))
-    if contract.p99_ms is not None:
-        found.append(_p99(contract.p99_ms, latency, missing))
-    if contract.max_memory_mb is not None:
-        bound = contract.max_memory_mb
-        standing = _standing(memory_mb, bound)
-        reason = missing if memory_mb is None else ""
-        found.append(Term(name="max_memory_mb", bound=bound, value=memory_mb, standing=standing, reason=reason))
-    return tuple(found)
+    p50, p99 = _percentiles(contract, latency) if latency is not None else (None, None)
+    return judge(contract, Figures(p50=p50, p99=p99, memory_mb=memory_mb, why_untimed=missing, why_no_memory=missing))
 
 
-def _standing(value: float | None, bound: float) -> Standing:
-    if value is None:
-        return Standing.UNPROVEN
-    return Standing.KEPT if value <= bound else Standing.MISSED  # NaN is not kept
-
-
-def _median(bound: float, latency: Mapping[str, Any] | None, missing: str) -> Term:
-    value = latency["decision_ms"]["p50"] if latency else None
-    reason = f"{latency['n']} timings are too few" if latency else missing
-    standing = _standing(value, bound)
-    return Term(name="p50_ms", bound=bound, value=value, standing=standing, reason=reason if value is None else "")
-
-
-def _p99(bound: float, latency: Mapping[str, Any] | None, missing: str) -> Term:
-    """Judge a p99: missed where it lies above the bound, kept only where the count of slower decisions proves it.
-
-    At most 1 % may be slower; Clopper and Pearson's bound (1934) shows it with 95 % confidence from 299 decisions
-    without a slower one, from 473 with one.
-    """
-    if latency is None:
-        return Term(name="p99_ms", bound=bound, value=None, standing=Standing.UNPROVEN, reason=missing)
-    value, n = latency["decision_ms"]["p99"], latency["n"]
-    slower = sum(ms > bound for ms in latency["slowest_ms"])
-    upper = binomial_upper(slower, n)
-    if value is not None and not value <= bound:
-        standing, reason = Standing.MISSED, ""
-    elif upper is not None and upper <= P99_SHARE:
-        standing, reason = Standing.KEPT, ""
-    else:
-        standing, reason = Standing.UNPROVEN, f"{slower} of {n} timings were slower; more are needed to tell"
-    return Term(name="p99_ms", bound=bound, value=value, standing=standing, reason=reason)
+def _percentiles(contract: Contract, latency: Mapping[str, Any]) -> tuple[Latency, Latency]:
+    """Return p50 and p99; of the slowest decisions so many are known that those over a p99 that holds are counted."""
+    n, values = latency["n"], latency["decision_ms"]
+    over = None if contract.p99_ms is None else sum(not ms <= contract.p99_ms for ms in latency["slowest_ms"])
+    return Latency(value_ms=values["p50"], n=n), Latency(value_ms=values["p99"], n=n, over=over)
 
 
 def untested_terms(against: Judge, counts: Mapping[str, Mapping[str, int]]) -> tuple[Term, ...]:

@@ -166,7 +166,7 @@ def _manifest(
         golden=packed.golden.manifest(),
         aims=run.aims,
         target=to_mapping(asked.profile),
-        contract=to_mapping(asked.contract),
+        contract=asked.contract,
         metrics={
             "val": chosen.val,
             "test": confirmed.figures,

@@ -174,11 +174,11 @@ def compile_ahead(model: bytes, *, wanted: tuple[str, ...], folder: Path | None 
         BackendError: The build did not end.
     """
     from edgetl_runtime.nvidia import process
-    from edgetl_runtime.nvidia.request import BuildOptions, Limits
+    from edgetl_runtime.nvidia.request import BuildLimits, BuildOptions
 
     targets, _ = _targets(wanted)
     options = BuildOptions(flavour="tensorrt_rtx", compute_capabilities=targets)
-    return process.build(model, options, limits=Limits(time_s=TIME_LIMIT_S), folder=folder)
+    return process.build(model, options, limits=BuildLimits(time_s=TIME_LIMIT_S), folder=folder)
 
 
 def _targets(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.deploy.choice import Choice, Timed, choose
 from edgetl.deploy.notes import Reason
-from edgetl.deploy.terms import Standing, measured_terms, missed, standing_of, unproven
+from edgetl.deploy.terms import measured_terms, missed, standing_of, unproven
 from edgetl.metrics import pareto_front
+from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from edgetl.deploy.contract import Contract
+    from edgetl_runtime.contract import Contract
 
 Point = dict[str, Any]
 

@@ -12,7 +12,6 @@ from edgetl import tasks
 from edgetl.config import FinetuneConfig
 from edgetl.data.samples import spread
 from edgetl.deploy.choice import Choice
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.notes import Note, of_measuring
 from edgetl.deploy.plan import plan
 from edgetl.errors import RunError
@@ -25,6 +24,7 @@ from edgetl.search.kept import keep
 from edgetl.search.screen import Shape, screen_shape, too_slow_by_far
 from edgetl.search.slices import choose_slice, write_slice
 from edgetl.search.timing import Timing
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.probe import facts

@@ -22,9 +22,9 @@ from edgetl_runtime.preprocess import PreprocessSpec, preprocess
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgetl.deploy.contract import Contract
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.tasks.base import HostTask
+    from edgetl_runtime.contract import Contract
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def too_slow_by_far(contract: Contract, median_ms: float) -> str | None:
     A p99 is never below the median, so a median beyond the bound on p99 settles it; a p99 of a short round would not.
 
     Example:
-        >>> from edgetl.deploy.contract import Contract
+        >>> from edgetl_runtime.contract import Contract
         >>> too_slow_by_far(Contract(p99_ms=5), 6.0)
         'median 6.00 ms > p99 5.00 ms'
     """

@@ -13,10 +13,10 @@ from edgetl.data.samples import Sample, spread
 from edgetl.deploy.choice import Timed, choose
 from edgetl.deploy.latency import Contestant, measure_together
 from edgetl.deploy.memory import memory_images, memory_mb
-from edgetl.deploy.terms import Standing
 from edgetl.run import Run, RunFolder
 from edgetl.search import choice
 from edgetl.search.kept import revive
+from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from edgetl.progress import Progress

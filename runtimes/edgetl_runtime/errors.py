@@ -59,7 +59,8 @@ class EdgetlError(Exception):
 
     def __init__(self, what: str, must: str, got: str, *, fix: str, sentence: str | None = None) -> None:
         self.what, self.must, self.got = (printable(word) for word in (what, must, got))
-        self.sentence = printable(sentence or f"{self.what} must be {self.must}; got {self.got}.")
+        self.own_sentence = printable(sentence) if sentence else None
+        self.sentence = self.own_sentence or f"{self.what} must be {self.must}; got {self.got}."
         self.fix = printable(fix)
         super().__init__(f"{self.sentence}\nTry: {self.fix}")
 

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetl_runtime import tasks
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import BundleError, EdgetlError, OutdatedError, UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.schema import from_json, from_mapping, nearest, to_mapping
@@ -196,7 +197,7 @@ class Manifest:
     golden: GoldenManifest
     aims: dict[str, Any] = dataclasses.field(default_factory=dict)
     target: dict[str, Any] = dataclasses.field(default_factory=dict)
-    contract: dict[str, Any] = dataclasses.field(default_factory=dict)
+    contract: Contract = dataclasses.field(default_factory=Contract)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     digests: dict[str, str] = dataclasses.field(default_factory=dict)
     licences: dict[str, str] = dataclasses.field(default_factory=dict)

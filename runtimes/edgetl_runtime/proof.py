@@ -6,17 +6,18 @@ it is kept, or that it is missed, or they are too few to tell: then nobody may s
 
 from __future__ import annotations
 
-import dataclasses
+import enum
 import math
-from typing import TYPE_CHECKING, Any, Literal
 
-from edgetl_runtime.errors import BundleError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-Standing = Literal["kept", "missed", "unproven"]
 ERROR = 0.05  # one-sided, of each statement
+
+
+class Standing(enum.Enum):
+    """How a bound ended."""
+
+    KEPT = "kept"
+    MISSED = "missed"
+    UNPROVEN = "unproven"
 
 
 def standing(n: int, over: int, percent: float) -> Standing:
@@ -28,19 +29,19 @@ def standing(n: int, over: int, percent: float) -> Standing:
         percent: Of the percentile, 0 to 100: 99 allows 1 % of all decisions to take longer.
 
     Example:
-        >>> standing(299, 0, 99), standing(298, 0, 99), standing(473, 1, 99), standing(472, 1, 99)
-        ('kept', 'unproven', 'kept', 'unproven')
-        >>> standing(200, 200, 99), standing(200, 6, 99), standing(200, 5, 99)
-        ('missed', 'missed', 'unproven')
-        >>> standing(5, 0, 50), standing(100, 41, 50), standing(100, 59, 50), standing(0, 0, 50)
-        ('kept', 'kept', 'missed', 'unproven')
+        >>> [standing(n, over, 99).value for n, over in ((299, 0), (298, 0), (473, 1), (472, 1))]
+        ['kept', 'unproven', 'kept', 'unproven']
+        >>> [standing(200, over, 99).value for over in (200, 6, 5)]
+        ['missed', 'missed', 'unproven']
+        >>> [standing(n, over, 50).value for n, over in ((5, 0), (100, 41), (100, 59), (0, 0))]
+        ['kept', 'kept', 'missed', 'unproven']
     """
     share = (100 - percent) / 100
     if _at_most(over, n, share) <= ERROR:
-        return "kept"
+        return Standing.KEPT
     if _at_most(n - over, n, 1 - share) <= ERROR:  # so many over it, or more
-        return "missed"
-    return "unproven"
+        return Standing.MISSED
+    return Standing.UNPROVEN
 
 
 def _at_most(k: int, n: int, share: float) -> float:
@@ -60,66 +61,3 @@ def _outward(k: int, n: int, share: float) -> float:
         term *= k * (1 - share) / ((n - k + 1) * share)
         k -= 1
     return total
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Count:
-    """Decisions counted against one bound.
-
-    Attributes:
-        percent: Of the percentile that is bounded.
-        limit_ms: The bound.
-        n: Decisions so far.
-        over: Those of them that took longer.
-
-    Example:
-        >>> count = Count(percent=99, limit_ms=10)
-        >>> count.add([12.5] * 200)
-        >>> str(count)
-        'p99 of 10 ms missed: 200 of 200 decisions took longer'
-    """
-
-    percent: int
-    limit_ms: float
-    n: int = 0
-    over: int = 0
-
-    def add(self, latencies_ms: Iterable[float]) -> None:
-        """Count decisions; one whose latency is not a number took longer."""
-        for latency_ms in latencies_ms:
-            self.n += 1
-            self.over += not latency_ms <= self.limit_ms
-
-    @property
-    def standing(self) -> Standing:
-        """Return what was shown so far."""
-        return standing(self.n, self.over, self.percent)
-
-    def __str__(self) -> str:
-        return (
-            f"p{self.percent} of {self.limit_ms:.9g} ms {self.standing}: {self.over} of {self.n} decisions took longer"
-        )
-
-
-def counts(*, p50_ms: float | None, p99_ms: float | None) -> tuple[Count, ...]:
-    """Return an empty count of each bound that there is."""
-    bounds = ((50, p50_ms), (99, p99_ms))
-    return tuple(Count(percent=percent, limit_ms=limit) for percent, limit in bounds if limit is not None)
-
-
-def bound(contract: Mapping[str, Any], term: str) -> float | None:
-    """Return a bound of a bundle's contract, None where it says nothing.
-
-    Raises:
-        BundleError: It is no positive number: a bound that nobody can read must not count as none.
-
-    Example:
-        >>> bound({"p99_ms": 7, "p50_ms": None}, "p99_ms"), bound({"p50_ms": None}, "p50_ms")
-        (7.0, None)
-    """
-    value = contract.get(term)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise BundleError(f"{term} in the bundle's contract", "a number above 0", f"{value!r:.40}", fix="deploy again")
-    return float(value)

@@ -115,7 +115,7 @@ def test_a_wrong_name_is_a_type_error():
     ("options", "words", "fix"),
     [
         ({"escape_cost": 0}, "escape_cost must be above 0; got 0", "escape_cost=5"),
-        ({"seed": "a"}, "seed must be of type int; got 'a'.", "give seed as int"),
+        ({"seed": "a"}, "seed must be of type int; got 'a'.", "seed = 1"),
         ({"resize": "bend"}, "resize must be one of 'stretch', 'fit', 'crop'; got 'bend'.", "one of crop, fit"),
         ({"max_escape_rate": 0.1, "escape_cost": 3}, "escape_cost must be given without max_escape_rate", "one of"),
         ({"progress": 1}, 'progress must be "bars", a callable or None; got 1.', "progress=None"),

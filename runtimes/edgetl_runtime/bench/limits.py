@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from edgetl_runtime import contract
+from edgetl_runtime.contract import Contract, Figures, Latency
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from edgetl_runtime.bench.record import Record
@@ -67,37 +70,46 @@ def judge(
     Returns:
         Clauses of broken limits, and of limits the record cannot speak of.
     """
-    measured = _measured(record, decisions)
+    own = Contract(p50_ms=limits.p50_ms, p99_ms=limits.p99_ms, max_memory_mb=limits.max_memory_mb)
+    terms = {term.name: term for term in contract.judge(own, _figures(record))}
     broken, unknown = [], []
-    for name, (value, unit, why) in measured.items():
+    for name, (value, why) in _measured(record, decisions).items():
         limit = getattr(limits, name)
         if limit is None:
             continue
         words = name.removeprefix("max_").replace("_", " ")
-        if value is None:
+        standing = terms[name].standing if name in terms else contract.by_value(value, limit)
+        if standing is Standing.UNPROVEN:
             unknown.append(f"{words} is not known: {why}")
-        elif value > limit:
-            broken.append(f"{words} is {value:.4g}{unit}, above {limit:g}{unit}")
+        elif standing is Standing.MISSED:
+            broken.append(f"{words} is {value:.4g}, above {limit:g}")
     return tuple(broken), tuple(unknown)
 
 
-def _measured(record: Record, decisions: dict[str, Any] | None) -> dict[str, tuple[float | None, str, str]]:
-    """Return limit → measured value, unit, and why it may be missing."""
+def _figures(record: Record) -> Figures:
+    """Return what all rounds together measured; a round is no independent decision, so that nothing is counted."""
+    summary, latency = record.summary, record.summary["decision_ms"]
+    p50, p99 = (Latency(value_ms=latency[name], n=latency["n"]) for name in ("p50", "p99"))
+    return Figures(p50=p50, p99=p99, memory_mb=summary["memory_mb"])
+
+
+def _measured(record: Record, decisions: dict[str, Any] | None) -> dict[str, tuple[float | None, str]]:
+    """Return limit → measured value, and why it may be missing."""
     summary, accuracy, decisions = record.summary, record.accuracy or {}, decisions or {}
     latency = summary["decision_ms"]
     late = None if summary["late"] is None else 100 * summary["late"] / latency["n"]
     labels = "this task does not count it" if accuracy else "no labelled images (--data)"
     both = "no images that both decided on"
     return {
-        "p50_ms": (latency["p50"], "", "too few samples"),
-        "p99_ms": (latency["p99"], "", f"{latency['n']} samples are too few, it needs 299"),
-        "max_memory_mb": (summary["memory_mb"], "", "the kernel does not say"),
-        "max_start_ms": (summary["start_ms"], "", "it was not measured"),
-        "max_late_pct": (late, "", "not an open loop (--rate)"),
-        "max_escapes": (accuracy.get("escapes"), "", labels),
-        "max_overkill": (accuracy.get("overkill"), "", labels),
-        "max_drop_pp": (decisions.get("drop_pp"), "", both),
-        "max_flips_pct": (decisions.get("flips_pct"), "", both),
+        "p50_ms": (latency["p50"], "too few samples"),
+        "p99_ms": (latency["p99"], f"{latency['n']} samples are too few, it needs 299"),
+        "max_memory_mb": (summary["memory_mb"], "the kernel does not say"),
+        "max_start_ms": (summary["start_ms"], "it was not measured"),
+        "max_late_pct": (late, "not an open loop (--rate)"),
+        "max_escapes": (accuracy.get("escapes"), labels),
+        "max_overkill": (accuracy.get("overkill"), labels),
+        "max_drop_pp": (decisions.get("drop_pp"), both),
+        "max_flips_pct": (decisions.get("flips_pct"), both),
     }
 
 

@@ -85,7 +85,7 @@ def target(path: Path, *, variant: str | None = None, backend: str | None = None
     with open_bundle(path) as bundle:
         manifest = bundle.manifest
         picked = pick(manifest, variant=variant, backend=backend)
-        limits = {name: manifest.contract.get(name) for name in LIMITS}
+        limits = {name: getattr(manifest.contract, name) for name in LIMITS}
         facts = BundleFacts(
             name=path.name,
             file_sha256=file_sha256(str(path)),
@@ -100,7 +100,7 @@ def target(path: Path, *, variant: str | None = None, backend: str | None = None
             precision=picked.precision,
             threads=picked.options.threads,
             chosen=picked.id == manifest.chosen,
-            limits={name: float(limit) for name, limit in limits.items() if isinstance(limit, (int, float))},
+            limits={name: float(limit) for name, limit in limits.items() if limit is not None},
         )
     return Target(path=path, facts=facts, slower_pct=slower_pct)
 

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgetl_runtime.bundle import Bundle
-    from edgetl_runtime.install.selftest import Limits
+    from edgetl_runtime.install.selftest import SelfTestLimits
     from edgetl_runtime.install.state import Result
 
-    SelfTest = Callable[[Path, str, Path, Limits], dict[str, Any]]
+    SelfTest = Callable[[Path, str, Path, SelfTestLimits], dict[str, Any]]
 
 RESERVE_BYTES = 16 * 2**20  # left free for logs and state
 RESERVE_INODES = 64
@@ -211,7 +211,7 @@ class Installer:
         with device.open_generation(generation) as bundle:
             return engine_cache.build(bundle, bundle.manifest.variant(generation.variant), cache, progress=progress)
 
-    def _prove(self, generation: Generation, key: str, limits: Limits) -> dict[str, Any]:
+    def _prove(self, generation: Generation, key: str, limits: SelfTestLimits) -> dict[str, Any]:
         """Prove the installed copy and put the proof beside it, durably, before anything may depend on it."""
         device, engine = self.device, self._build(generation, key)
         device.tell("SELF_TEST")

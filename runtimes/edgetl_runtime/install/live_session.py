@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgetl_runtime import locks
 from edgetl_runtime.errors import BusyError, EdgetlError, ImageError, InstallError
 from edgetl_runtime.install.slot import Slot, Swap, load, plan
-from edgetl_runtime.install.trial import TrialWatch, limits_of
+from edgetl_runtime.install.trial import TrialLimits, TrialWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,8 +173,8 @@ class LiveSession:
         """Let the next image go to `slot`; what its trial may go back to stays warm."""
         trial = state.trial
         if trial is not None:
-            limits = limits_of(
-                slot.session.manifest.contract,
+            limits = TrialLimits(
+                contract=slot.session.manifest.contract,
                 seconds=self._seconds,
                 inferences=self._inferences,
                 allow_unproven=trial.allow_unproven,

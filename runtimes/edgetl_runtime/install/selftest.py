@@ -18,9 +18,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetl_runtime import children, proof
+from edgetl_runtime import children
+from edgetl_runtime.contract import Contract, Figures, Tally, judge, of_standing
 from edgetl_runtime.errors import EdgetlError, InstallError
 from edgetl_runtime.memory import Meter, available_mb
+from edgetl_runtime.proof import Standing
+from edgetl_runtime.schema import from_mapping, to_mapping
 from edgetl_runtime.signature import TrustedKey
 
 if TYPE_CHECKING:
@@ -45,44 +48,28 @@ _MB = 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SelfTestLimits:
     """Bounds of a self-test.
 
     Attributes:
         timeout_s: Wall time of the whole self-test; engines are built before it.
         memory_mb: Resident memory at which the child is killed.
-        p50_ms: Contract: median from encoded image to decision; None where it says nothing.
-        p99_ms: Contract: 99th percentile of the same.
-        max_memory_mb: Contract: peak memory, what the GPU takes of the same memory included.
+        contract: The bundle's; memory is the peak, what the GPU takes of the same memory included.
         allow_unproven: A bound of the contract that could not be proved is no failure.
         signer: Key that signed the bundle, as PEM; empty where nobody did. Then an engine in it may be loaded.
     """
 
     timeout_s: float = TIMEOUT_S
     memory_mb: float = MEMORY_MB
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    max_memory_mb: float | None = None
+    contract: Contract = dataclasses.field(default_factory=Contract)
     allow_unproven: bool = False
     signer: str = ""
 
 
-def limits_of(manifest: Manifest, *, allow_unproven: bool = False) -> Limits:
-    """Return the bounds that a bundle's contract and this machine's memory give.
-
-    Raises:
-        BundleError: A bound of the contract is no positive number.
-    """
-    contract = manifest.contract
-    bound = proof.bound(contract, "max_memory_mb")
-    memory_mb = min(max(MEMORY_MB, 1.5 * bound if bound else 0.0), 0.8 * available_mb())
-    return Limits(
-        memory_mb=memory_mb,
-        p50_ms=proof.bound(contract, "p50_ms"),
-        p99_ms=proof.bound(contract, "p99_ms"),
-        max_memory_mb=bound,
-        allow_unproven=allow_unproven,
-    )
+def limits_of(manifest: Manifest, *, allow_unproven: bool = False) -> SelfTestLimits:
+    """Return the bounds that a bundle's contract and this machine's memory give."""
+    memory_mb = min(max(MEMORY_MB, 1.5 * (manifest.contract.max_memory_mb or 0.0)), 0.8 * available_mb())
+    return SelfTestLimits(memory_mb=memory_mb, contract=manifest.contract, allow_unproven=allow_unproven)
 
 
 def check_memory(bundle: Bundle, variant: str) -> None:
@@ -91,16 +78,16 @@ def check_memory(bundle: Bundle, variant: str) -> None:
     Raises:
         InstallError: The contract's bound, or four times the model, is more than is available.
     """
-    manifest = bundle.manifest
+    manifest, contract = bundle.manifest, bundle.manifest.contract
     member = manifest.variant(variant).files["model"]
     model_mb = next(entry.size for entry in manifest.files if entry.name == member) / _MB
-    needed = proof.bound(manifest.contract, "max_memory_mb") or 64 + 4 * model_mb
+    needed = contract.max_memory_mb or 64 + 4 * model_mb
     free = available_mb()
     if free < needed:
         raise InstallError("free memory", f"at least {needed:.0f} MB", f"{free:.0f} MB", fix="stop other programs")
 
 
-def run(bundle: Path, variant: str, cache: Path, limits: Limits) -> dict[str, Any]:
+def run(bundle: Path, variant: str, cache: Path, limits: SelfTestLimits) -> dict[str, Any]:
     """Run the self-test in a child.
 
     Args:
@@ -113,7 +100,7 @@ def run(bundle: Path, variant: str, cache: Path, limits: Limits) -> dict[str, An
         `passed`, `reason`, `breaches` of the contract, what of it is `unproven`, and the figures: `golden`,
         `latency_ms`, `memory_mb`.
     """
-    words = (str(bundle.absolute()), variant, str(cache.absolute()), json.dumps(dataclasses.asdict(limits)))
+    words = (str(bundle.absolute()), variant, str(cache.absolute()), json.dumps(to_mapping(limits)))
     command = children.command("edgetl_runtime.install.selftest", *words, bytecode=False)
     start = time.monotonic()
     with subprocess.Popen(
@@ -133,7 +120,7 @@ def run(bundle: Path, variant: str, cache: Path, limits: Limits) -> dict[str, An
     return {**found, "variant": variant, "seconds": round(time.monotonic() - start, 3)}
 
 
-def _watch(child: subprocess.Popen[bytes], limits: Limits, deadline: float) -> str | None:
+def _watch(child: subprocess.Popen[bytes], limits: SelfTestLimits, deadline: float) -> str | None:
     """Wait for the child; return why it was killed."""
     while child.poll() is None:
         if time.monotonic() > deadline:
@@ -175,7 +162,7 @@ def main(argv: Sequence[str]) -> int:
     ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL, 0, 0, 0)
     answers = children.own_stdout()
     bundle, variant, cache, text = argv
-    limits = Limits(**json.loads(text))
+    limits = from_mapping(SelfTestLimits, json.loads(text), where="the self-test's limits")
     # address space that is written to; threads' stacks and reserved arenas count, hence the factor
     bytes_allowed = int(4 * limits.memory_mb * _MB)
     resource.setrlimit(resource.RLIMIT_DATA, (bytes_allowed, bytes_allowed))
@@ -191,7 +178,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> dict[str, Any]:
+def prove(bundle_path: Path, variant_id: str, cache: Path, limits: SelfTestLimits) -> dict[str, Any]:
     """Reproduce the golden vectors and measure, in this process.
 
     Returns:
@@ -203,7 +190,6 @@ def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> di
     """
     from edgetl_runtime import golden, session
     from edgetl_runtime.bundle import open_bundle
-    from edgetl_runtime.schema import to_mapping
 
     meter = Meter()
     with open_bundle(bundle_path, trust=[TrustedKey(pem=limits.signer)] if limits.signer else None) as bundle:
@@ -215,17 +201,18 @@ def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> di
         opened = session.Session(bundle, variant, session.load(bundle, variant, cache_dir=cache))
         load_ms = 1000 * (time.monotonic() - start)
         report = golden.check(opened, bundle)
-        latency, counts = _latency(opened, bundle, limits)
+        latency, tallies = _latency(opened, bundle, limits.contract)
         memory = meter.read(unseen_mb=opened.unseen_mb)
         opened.close()
-    judged = _judged(limits, counts, memory)
-    troubles = judged["missed"] + judged["unproven"]
+    terms = judge(limits.contract, _figures(tallies, memory))
+    kept, missed, unproven = (of_standing(terms, one) for one in (Standing.KEPT, Standing.MISSED, Standing.UNPROVEN))
+    troubles = missed + unproven
     return {
-        "passed": not (judged["missed"] if limits.allow_unproven else troubles),
+        "passed": not (missed if limits.allow_unproven else troubles),
         "reason": "; ".join(troubles) or "golden vectors reproduced, contract kept",
-        "breaches": judged["missed"],
-        "unproven": judged["unproven"],
-        "kept": judged["kept"],
+        "breaches": missed,
+        "unproven": unproven,
+        "kept": kept,
         "golden": to_mapping(report),
         "load_ms": round(load_ms, 3),
         "latency_ms": latency,
@@ -234,51 +221,39 @@ def prove(bundle_path: Path, variant_id: str, cache: Path, limits: Limits) -> di
     }
 
 
-def _latency(opened: Session, bundle: Bundle, limits: Limits) -> tuple[dict[str, Any], list[proof.Count]]:
+def _latency(opened: Session, bundle: Bundle, contract: Contract) -> tuple[dict[str, Any], tuple[Tally, ...]]:
     """Time from encoded image to decision, until every bound of the contract is proved or broken, or time is up."""
     from edgetl_runtime.measure import measure_latency, percentile, time_calls
 
     images = [bundle.read(name) for name in bundle.manifest.golden.images]
-    counts = list(proof.counts(p50_ms=limits.p50_ms, p99_ms=limits.p99_ms))
+    tallies = contract.tallies()
     record = measure_latency(
         opened.predict,
         images,
-        min_iterations=ITERATIONS if counts else FEW_ITERATIONS,
+        min_iterations=ITERATIONS if tallies else FEW_ITERATIONS,
         min_seconds=0.0,
-        max_seconds=MAX_LATENCY_S if counts else 30.0,
-        max_warmup_seconds=2.0 if counts else 0.5,
+        max_seconds=MAX_LATENCY_S if tallies else 30.0,
+        max_warmup_seconds=2.0 if tallies else 0.5,
         threads=opened.variant.options.threads,
     )
     samples_ms, new = list(record.samples_ms), record.samples_ms
     while True:
-        for count in counts:
-            count.add(new)
+        for tally in tallies:
+            tally.add(new)
         left_s = MAX_LATENCY_S - sum(samples_ms) / 1000
-        undecided = any(count.standing == "unproven" for count in counts)
+        undecided = any(tally.standing is Standing.UNPROVEN for tally in tallies)
         if not undecided or left_s <= 0 or len(samples_ms) >= MAX_ITERATIONS:
             break
         new = time_calls(opened.predict, images, min_iterations=MORE_ITERATIONS, min_seconds=0.0, max_seconds=left_s)
         samples_ms += new
     figures = {f"p{percent}": percentile(samples_ms, percent) for percent in (50, 90, 99)}
     about = {"n": len(samples_ms), "steady": record.steady, "conditions": record.conditions}
-    return {**figures, "max": max(samples_ms), **about}, counts
+    return {**figures, "max": max(samples_ms), **about}, tallies
 
 
-def _judged(limits: Limits, counts: list[proof.Count], memory: Taken) -> dict[str, list[str]]:
-    """Return a clause for every bound of the contract, by how it stands."""
-    found: dict[str, list[str]] = {"kept": [], "missed": [], "unproven": []}
-    for count in counts:
-        found[count.standing].append(str(count))
-    bound = limits.max_memory_mb
-    if bound is not None:
-        peak_mb, least_mb = memory.peak_mb, memory.resident_mb or 0.0
-        if peak_mb is None and least_mb <= bound:
-            found["unproven"].append(f"peak memory of {bound:.9g} MB unproven: {memory.source}")
-        else:
-            taken_mb = least_mb if peak_mb is None else peak_mb
-            word = "kept" if taken_mb <= bound else "missed"
-            found[word].append(f"peak memory of {bound:.9g} MB {word}: {taken_mb:.2f} MB")
-    return found
+def _figures(tallies: tuple[Tally, ...], memory: Taken) -> Figures:
+    least_mb, source = memory.resident_mb or 0.0, memory.source
+    return Figures.counted(tallies, memory_mb=memory.peak_mb, least_memory_mb=least_mb, why_no_memory=source)
 
 
 if __name__ == "__main__":

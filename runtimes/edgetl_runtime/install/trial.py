@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
 
-from edgetl_runtime import proof
+from edgetl_runtime.contract import Contract, Figures, judge, of_standing
 from edgetl_runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from edgetl_runtime.proof import Standing
 
 EXTENSION = 2000
 
@@ -30,8 +27,7 @@ class TrialLimits:
         extension: So many decisions more at most, until every bound is proved or broken.
         max_error_rate: Share of decisions that may fail.
         errors_in_a_row: So many failures one after the other end it at once.
-        p50_ms: Contract: median of a decision; None where it says nothing.
-        p99_ms: Contract: 99th percentile of the same.
+        contract: The generation's; its bounds on latency are held.
         allow_unproven: A bound that is not proved at the trial's shortest end does not prevent a commit.
         deadline_ms: A decision later than this is a miss; None counts none.
         misses_in_a_row: So many misses one after the other end it at once.
@@ -42,8 +38,7 @@ class TrialLimits:
     extension: int = EXTENSION
     max_error_rate: float = 0.01
     errors_in_a_row: int = 3
-    p50_ms: float | None = None
-    p99_ms: float | None = None
+    contract: Contract = dataclasses.field(default_factory=Contract)
     allow_unproven: bool = False
     deadline_ms: float | None = None
     misses_in_a_row: int = 10
@@ -52,23 +47,6 @@ class TrialLimits:
         if not self.seconds >= 0 or self.inferences < 1:
             got = f"{self.seconds} s and {self.inferences}"
             raise UsageError("a trial", "of 0 s or more and of one decision or more", got, fix="--trial-inferences 200")
-
-
-def limits_of(
-    contract: Mapping[str, object], *, seconds: float = 60.0, inferences: int = 200, allow_unproven: bool = False
-) -> TrialLimits:
-    """Return the limits that a bundle's contract gives.
-
-    Raises:
-        BundleError: A bound of the contract is no positive number.
-    """
-    return TrialLimits(
-        seconds=seconds,
-        inferences=inferences,
-        p50_ms=proof.bound(contract, "p50_ms"),
-        p99_ms=proof.bound(contract, "p99_ms"),
-        allow_unproven=allow_unproven,
-    )
 
 
 class TrialWatch:
@@ -88,7 +66,7 @@ class TrialWatch:
         self.limits = limits
         self.start_s = start_s
         self.inferences = self.errors = self.refused = 0
-        self._counts = proof.counts(p50_ms=limits.p50_ms, p99_ms=limits.p99_ms)
+        self._tallies = limits.contract.tallies()
         self._errors_in_a_row = self._misses_in_a_row = 0
         self._trouble: str | None = None  # what ends it at once; no later decision makes it good
         self._lock = threading.Lock()
@@ -104,8 +82,8 @@ class TrialWatch:
                     self._end(f"{self._errors_in_a_row} decisions in a row failed")
                 return
             self._errors_in_a_row = 0
-            for count in self._counts:
-                count.add([latency_ms])
+            for tally in self._tallies:
+                tally.add([latency_ms])
             deadline_ms = self.limits.deadline_ms
             late = deadline_ms is not None and latency_ms > deadline_ms
             self._misses_in_a_row = self._misses_in_a_row + 1 if late else 0
@@ -145,13 +123,15 @@ class TrialWatch:
     def _proved(self, summary: str) -> tuple[str, str] | None:
         """Judge the bounds of the contract at the trial's end, or let it go on."""
         limits = self.limits
-        missed = [str(count) for count in self._counts if count.standing == "missed"]
-        unproven = [str(count) for count in self._counts if count.standing == "unproven"]
+        latency = dataclasses.replace(limits.contract, max_memory_mb=None)
+        terms = judge(latency, Figures.counted(self._tallies))
+        kept, missed, unproven = (
+            of_standing(terms, one) for one in (Standing.KEPT, Standing.MISSED, Standing.UNPROVEN)
+        )
         if missed:
             return "rollback", "; ".join(missed)
         if unproven and not limits.allow_unproven:
             longest = limits.inferences + limits.extension
             return None if self.inferences < longest else ("rollback", "; ".join(unproven))
         allowed = [f"{words}, as was allowed" for words in unproven]
-        kept = [str(count) for count in self._counts if count.standing == "kept"]
         return "commit", "; ".join([summary, *kept, *allowed])

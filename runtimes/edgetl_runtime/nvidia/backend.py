@@ -17,7 +17,7 @@ from edgetl_runtime.errors import BackendMissingError
 from edgetl_runtime.nvidia import cuda, library, process
 from edgetl_runtime.nvidia.cache import EngineCache, Fingerprint, default_folder
 from edgetl_runtime.nvidia.execution import ERRORS, EngineSession
-from edgetl_runtime.nvidia.request import BuildOptions, Limits
+from edgetl_runtime.nvidia.request import BuildLimits, BuildOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -130,7 +130,7 @@ class NvidiaBackend(base.Backend):
         wanted = BuildOptions(flavour=self.flavour, batch=options.batch or 1, dla_core=settings.dla_core)
         with _gpu() as gpu:
             mark = fingerprint(model, wanted, self._compiler(), gpu)
-        limits = Limits(time_s=settings.time_limit_s, memory_mb=settings.memory_limit_mb)
+        limits = BuildLimits(time_s=settings.time_limit_s, memory_mb=settings.memory_limit_mb)
         found = cache.find(mark)
         if found.plan is None or force:
             with cache.building(wait_s=limits.time_s):
@@ -150,7 +150,7 @@ class NvidiaBackend(base.Backend):
         model: bytes,
         wanted: BuildOptions,
         cache: EngineCache,
-        limits: Limits,
+        limits: BuildLimits,
         progress: Callable[[Step], None] | None,
     ) -> Built:
         timing = cache.timing(self._compiler())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgetl_runtime import children, memory
 from edgetl_runtime.errors import BackendError, EdgetlError, GraphError
-from edgetl_runtime.nvidia.request import BuildOptions, Built, Limits, Refusal, Step
+from edgetl_runtime.nvidia.request import BuildLimits, BuildOptions, Built, Refusal, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ def build(
     options: BuildOptions,
     *,
     timing: bytes = b"",
-    limits: Limits | None = None,
+    limits: BuildLimits | None = None,
     progress: Callable[[Step], None] | None = None,
     folder: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -53,7 +53,7 @@ def build(
             left behind.
         BackendMissingError: The compiler is not installed.
     """
-    limits = limits or Limits()
+    limits = limits or BuildLimits()
     work: Path | None = None
     try:
         work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=folder))
@@ -155,7 +155,7 @@ def _listen(
 class _Watch:
     """Knows how long the child runs and how much memory it holds."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: BuildLimits, clock: Callable[[], float]) -> None:
         self.limits, self.clock = limits, clock
         self.memory_mb = limits.memory_mb or int(MEMORY_SHARE * memory.total_mb())
         self.step: Step | None = None

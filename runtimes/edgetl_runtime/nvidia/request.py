@@ -32,7 +32,7 @@ class BuildOptions:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class BuildLimits:
     """What a build may take.
 
     Attributes:

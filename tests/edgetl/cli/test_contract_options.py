@@ -9,7 +9,8 @@ import pytest
 
 from edgetl.api.contracts import PER_CLASS, contract_words
 from edgetl.cli.contract_options import add_contract_options, read_contract
-from edgetl.deploy.contract import ClassBounds, Contract
+from edgetl.deploy.contract import ClassBounds
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError
 
 

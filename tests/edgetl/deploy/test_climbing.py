@@ -10,7 +10,7 @@ import pytest
 
 from edgetl.deploy import candidates as room
 from edgetl.deploy.climbing import Climber
-from edgetl.deploy.contract import Contract, Judge
+from edgetl.deploy.contract import Judge
 from edgetl.deploy.plan import PlannedCandidate
 from edgetl.errors import QuantizeError
 from edgetl.quantize import graph, observe
@@ -18,6 +18,7 @@ from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
 from edgetl.tasks import inspection
 from edgetl_runtime.backends.base import LoadOptions
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 RUN = types.SimpleNamespace(

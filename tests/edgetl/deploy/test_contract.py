@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.contract import Contract, Judge, UnmetContractError, too_large
+from edgetl.deploy.contract import Judge, UnmetContractError, too_large
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import ContractError, UsageError
 from edgetl_runtime.schema import from_mapping, to_mapping
 from edgetl_runtime.tasks import inspection, sorting

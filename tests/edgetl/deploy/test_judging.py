@@ -9,8 +9,9 @@ import pytest
 
 from edgetl import tasks
 from edgetl.deploy import judging
-from edgetl.deploy.contract import Contract, Judge
+from edgetl.deploy.contract import Judge
 from edgetl.tasks import inspection
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.tasks import sorting
 from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 

@@ -11,9 +11,9 @@ import pytest
 from edgetl.deploy import latency
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.latency import measure_candidates
-from edgetl.deploy.terms import Standing
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
+from edgetl_runtime.proof import Standing
 from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds
 
 RUN = types.SimpleNamespace(

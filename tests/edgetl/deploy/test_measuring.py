@@ -11,11 +11,11 @@ from edgetl import profiles
 from edgetl.data.samples import Sample
 from edgetl.deploy import latency, measuring
 from edgetl.deploy.candidates import Candidate
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.measuring import Measuring, unmeasured_terms
 from edgetl.deploy.notes import Reason
 from edgetl.deploy.request import DeployConfig
 from edgetl.progress import Progress
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UnfitError
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec

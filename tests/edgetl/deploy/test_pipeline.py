@@ -72,7 +72,7 @@ def test_bundle_holds_the_chosen_variant_the_float_one_and_their_proof(deployed)
         assert set(manifest.digests) == {"data", "split", "calibration"}
         assert manifest.licences["data"] == "CC0-1.0"
         assert manifest.metrics["test"]["n"] == deployed.result["confirmed"]["n"]
-        assert manifest.contract["max_flips_pct"] == 50.0
+        assert manifest.contract.max_flips_pct == 50.0
 
 
 def test_looks_at_test_are_counted(deployed):
@@ -173,7 +173,7 @@ def test_an_unproven_term_that_was_allowed_is_in_json_bundle_and_the_last_line(f
     assert deploy.show(answer.result).splitlines()[-1].startswith("UNPROVEN: p99 of at most 1 ms")
     with open_bundle(out) as bundle:
         (term,) = bundle.manifest.metrics["terms"]
-        assert bundle.manifest.contract["p99_ms"] == 1
+        assert bundle.manifest.contract.p99_ms == 1
     assert (term["name"], term["standing"]) == ("p99_ms", "unproven")
 
 

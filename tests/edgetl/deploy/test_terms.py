@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edgetl.deploy.contract import Contract, Judge
-from edgetl.deploy.terms import Standing, Term, measured_terms, missed, require_proof, untested_terms
+from edgetl.deploy.contract import Judge
+from edgetl.deploy.terms import measured_terms, missed, require_proof, untested_terms
+from edgetl_runtime.contract import Contract, Term
 from edgetl_runtime.errors import UnfitError
+from edgetl_runtime.proof import Standing
 from edgetl_runtime.tasks import inspection, sorting
 
 

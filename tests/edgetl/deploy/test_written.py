@@ -10,7 +10,6 @@ import pytest
 from edgetl import profiles
 from edgetl.deploy import written
 from edgetl.deploy.confirmed import choose, confirm, time
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.judged import ask, export, judge
 from edgetl.deploy.ledger import ledger_path
 from edgetl.deploy.plan import narrowed, plan
@@ -18,6 +17,7 @@ from edgetl.deploy.request import DeployConfig
 from edgetl.progress import Progress
 from edgetl.run import RunFolder, read_json
 from edgetl_runtime.bundle import open_bundle
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import ContractError, GoldenError, UsageError
 
 QUIET = Progress(quiet=True)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgetl.deploy.contract import Contract
 from edgetl.report.search_report import write_search_report
 from edgetl.search.choice import point_of, reason, settle
 from edgetl.search.grid import SearchConfig
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.notes import Reason
 from edgetl.metrics import pareto_front
 from edgetl.search.choice import point_of, reason, settle
+from edgetl_runtime.contract import Contract
 
 
 def point(name, p99, accuracy, *, why="", best=0.98, n=200, memory_mb=None, turns=None):

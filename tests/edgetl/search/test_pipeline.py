@@ -11,7 +11,6 @@ import pytest
 from edgetl import profiles
 from edgetl.config import FinetuneConfig
 from edgetl.deploy import judged, latency
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.notes import Reason
 from edgetl.errors import RunError
 from edgetl.finetune import pipeline as finetuning
@@ -22,6 +21,7 @@ from edgetl.search import timing
 from edgetl.search.grid import Network, SearchConfig, networks
 from edgetl.search.pipeline import Searching, SearchJob, networks_of_runs
 from edgetl.search.state import SearchState
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError
 
 ONE_VARIANT = SearchConfig(backends=("onnxruntime",), precisions=("f32",), threads=(1,), max_gap_pp=50)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from edgetl import profiles, tasks
-from edgetl.deploy.contract import Contract
 from edgetl.deploy.plan import plan
 from edgetl.search.grid import SearchConfig, restricted
 from edgetl.search.screen import Shape, screen_shape, too_slow_by_far
 from edgetl.tasks import inspection
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.preprocess import PreprocessSpec
 
 

@@ -10,7 +10,6 @@ from edgetl import profiles
 from edgetl.data.samples import Sample
 from edgetl.deploy import latency
 from edgetl.deploy.candidates import Candidate
-from edgetl.deploy.contract import Contract
 from edgetl.progress import Progress
 from edgetl.search import timing
 from edgetl.search.grid import Network, SearchConfig
@@ -18,6 +17,7 @@ from edgetl.search.kept import keep
 from edgetl.search.pipeline import SearchJob
 from edgetl.search.state import SearchState
 from edgetl.search.timing import Timing
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.tasks.inspection import Labels, Params, Thresholds

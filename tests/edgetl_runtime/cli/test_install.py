@@ -11,6 +11,7 @@ import pytest
 from edgetl.deploy import signing
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.__main__ import main
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.install import selftest
 
 if TYPE_CHECKING:
@@ -62,17 +63,17 @@ def test_a_bound_that_cannot_be_proved_here_is_exit_4_unless_that_is_allowed(
     station, tiny_parts, tmp_path, monkeypatch
 ):
     fields, members = tiny_parts()
-    bounded = dataclasses.replace(fields, sequence=1, chosen="null-f32", contract={"p99_ms": 1e6})
+    bounded = dataclasses.replace(fields, sequence=1, chosen="null-f32", contract=Contract(p99_ms=1e6))
     write_bundle(tmp_path / "bounded.edgetl", bounded, members)
     monkeypatch.setattr(selftest, "MAX_LATENCY_S", 0.0)  # for one decision, which is far too few
     monkeypatch.setattr(selftest, "run", selftest.prove)
     code, found = station("install", "bounded.edgetl", "--allow-unsigned")
     assert (code, found["error"]["type"]) == (4, "UnfitError")
-    assert "p99 of 1000000 ms unproven: 0 of 1 decisions took longer" in found["error"]["message"]
+    assert "p99 of at most 1000000 ms (0 of 1 decisions took longer" in found["error"]["message"]
     assert station("status")[1]["trial"] is None
     code, found = station("install", "bounded.edgetl", "--allow-unsigned", "--allow-unproven")
     assert (code, found["trial"]["allow_unproven"]) == (0, True)
-    words = "p99 of 1000000 ms unproven: 0 of 1 decisions took longer, as --allow-unproven said"
+    words = "p99 of at most 1000000 ms (0 of 1 decisions took longer, as --allow-unproven said"
     assert station("log")[1]["entries"][-1]["reason"].endswith(words)
     code, found = station("trial", "--seconds", "0", "--inferences", "5")
     assert (code, found["result"]) == (0, "COMMITTED")

@@ -9,6 +9,7 @@ import pytest
 
 from edgetl.deploy.bundle_writer import write_bundle
 from edgetl_runtime.backends import null
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.install import slot
 from edgetl_runtime.install.device import Device
 from edgetl_runtime.install.installer import Installer, InstallOptions
@@ -19,7 +20,7 @@ from edgetl_runtime.install.live_session import LiveSession
 def device(tiny_parts, tmp_path):
     """A device with a generation on trial that no machine is fast enough for."""
     fields, members = tiny_parts()
-    write_bundle(tmp_path / "a.edgetl", dataclasses.replace(fields, contract={"p99_ms": 1e-6}), members)
+    write_bundle(tmp_path / "a.edgetl", dataclasses.replace(fields, contract=Contract(p99_ms=1e-6)), members)
     made = Device(tmp_path / "root")
     passed = {"passed": True, "reason": "", "breaches": []}
     options = InstallOptions(allow_unsigned=True, variant="null-f32")

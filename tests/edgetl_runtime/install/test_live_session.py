@@ -216,7 +216,7 @@ def test_unproven_terms_that_were_allowed_commit_and_are_said(bounded, device_at
             live.predict(IMAGE)
         live.look()
     assert last(device)["result"] == "COMMITTED"
-    assert "p99 of 1000000 ms unproven: 0 of 20 decisions took longer" in last(device)["reason"]
+    assert "p99 of at most 1000000 ms (0 of 20 decisions took longer" in last(device)["reason"]
 
 
 def test_the_decisions_of_one_trial_never_commit_the_next(kit, device_at):

@@ -11,10 +11,15 @@ import pytest
 
 from edgetl_runtime import measure, memory
 from edgetl_runtime.bundle import open_bundle
-from edgetl_runtime.errors import BundleError
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.install import selftest
-from edgetl_runtime.install.selftest import Limits
+from edgetl_runtime.install.selftest import SelfTestLimits
 from edgetl_runtime.memory import Taken
+from edgetl_runtime.schema import from_mapping, to_mapping
+
+
+def held_to(contract, **limits):
+    return SelfTestLimits(contract=contract, **limits)
 
 
 def play(monkeypatch, samples_ms):
@@ -45,7 +50,7 @@ def silent(kit, tmp_path_factory):
 
 
 def test_run_proves_and_measures_in_a_child(kit, cache):
-    found = selftest.run(kit.bundles["old"], "null-f32", cache, Limits())
+    found = selftest.run(kit.bundles["old"], "null-f32", cache, SelfTestLimits())
     assert found["passed"]
     assert found["golden"]["count"] == 2
     assert found["latency_ms"]["p50"] > 0
@@ -53,12 +58,12 @@ def test_run_proves_and_measures_in_a_child(kit, cache):
 
 
 def test_run_tells_a_wrong_answer_a_hang_and_a_runaway(kit, cache, silent):
-    found = selftest.run(kit.bundles["wrong"], "null-f32", cache, Limits())
+    found = selftest.run(kit.bundles["wrong"], "null-f32", cache, SelfTestLimits())
     assert not found["passed"]
     assert "golden scores" in found["reason"]
-    hang = selftest.run(silent, "null-f32", cache, Limits(timeout_s=0.4))
+    hang = selftest.run(silent, "null-f32", cache, SelfTestLimits(timeout_s=0.4))
     assert (hang["passed"], hang["reason"]) == (False, "no answer within 0 s")
-    greedy = selftest.run(silent, "null-f32", cache, Limits(memory_mb=5.0))
+    greedy = selftest.run(silent, "null-f32", cache, SelfTestLimits(memory_mb=5.0))
     assert not greedy["passed"]
     # seen from outside, or refused by the system and told by the child, whichever comes first
     assert re.search(r"MB, more than 5 MB|memory|died with code", greedy["reason"])
@@ -66,10 +71,10 @@ def test_run_tells_a_wrong_answer_a_hang_and_a_runaway(kit, cache, silent):
 
 def test_prove_holds_latency_and_memory_against_the_contract(kit, cache, monkeypatch):
     monkeypatch.setattr(selftest, "ITERATIONS", 20)
-    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(p50_ms=1e-6, max_memory_mb=1.0))
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, held_to(Contract(p50_ms=1e-6, max_memory_mb=1.0)))
     assert not found["passed"]
-    assert [breach.split()[0] for breach in found["breaches"]] == ["p50", "peak"]
-    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(p50_ms=1e6))
+    assert [breach.split()[0] for breach in found["breaches"]] == ["p50", "memory"]
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, held_to(Contract(p50_ms=1e6)))
     assert (found["passed"], found["latency_ms"]["n"], found["unproven"]) == (True, 20, [])
 
 
@@ -77,7 +82,7 @@ def test_prove_holds_latency_and_memory_against_the_contract(kit, cache, monkeyp
 def test_prove_goes_on_until_a_p99_is_proved(kit, cache, monkeypatch, late):
     """One late decision of 300 proves nothing: 473 do, and with two of them 628."""
     play(monkeypatch, [1000.0] * late + [1.0] * 10_000)
-    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(p99_ms=10.0))
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, held_to(Contract(p99_ms=10.0)))
     assert (found["passed"], found["latency_ms"]["n"]) == (True, {1: 500, 2: 700}[late])
     assert found["kept"] == [f"p99 of 10 ms kept: {late} of {found['latency_ms']['n']} decisions took longer"]
 
@@ -85,10 +90,10 @@ def test_prove_goes_on_until_a_p99_is_proved(kit, cache, monkeypatch, late):
 def test_what_was_not_proved_in_its_time_passes_only_where_that_is_allowed(kit, cache, monkeypatch):
     """200 decisions of 0.6 s take all the time there is; none was late, and yet they are no p99."""
     play(monkeypatch, [600.0] * 200)
-    limits = Limits(p50_ms=700.0, p99_ms=700.0)
+    limits = held_to(Contract(p50_ms=700.0, p99_ms=700.0))
     found = selftest.prove(kit.bundles["old"], "null-f32", cache, limits)
     assert (found["passed"], found["breaches"]) == (False, [])
-    assert found["unproven"] == ["p99 of 700 ms unproven: 0 of 200 decisions took longer"]
+    assert found["unproven"] == ["p99 of at most 700 ms (0 of 200 decisions took longer; more are needed to tell)"]
     assert found["reason"] == found["unproven"][0]
     play(monkeypatch, [600.0] * 200)
     found = selftest.prove(kit.bundles["old"], "null-f32", cache, dataclasses.replace(limits, allow_unproven=True))
@@ -97,7 +102,7 @@ def test_what_was_not_proved_in_its_time_passes_only_where_that_is_allowed(kit, 
 
 def test_few_decisions_that_are_all_late_break_a_p99(kit, cache, monkeypatch):
     play(monkeypatch, [1000.0] * 120)
-    limits = Limits(p99_ms=10.0, allow_unproven=True)
+    limits = held_to(Contract(p99_ms=10.0), allow_unproven=True)
     found = selftest.prove(kit.bundles["old"], "null-f32", cache, limits)
     assert (found["passed"], found["breaches"]) == (False, ["p99 of 10 ms missed: 120 of 120 decisions took longer"])
 
@@ -105,37 +110,35 @@ def test_few_decisions_that_are_all_late_break_a_p99(kit, cache, monkeypatch):
 def test_the_typical_decision_is_counted_not_a_round(kit, cache, monkeypatch):
     """A fast spell amid slow ones: 100 of 300 below the bound of the median."""
     play(monkeypatch, [9.0] * 100 + [1.0] * 100 + [9.0] * 100)
-    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(p50_ms=5.0))
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, held_to(Contract(p50_ms=5.0)))
     assert found["breaches"] == ["p50 of 5 ms missed: 200 of 300 decisions took longer"]
 
 
 def test_memory_that_the_kernel_does_not_tell_is_unproven(kit, cache, monkeypatch):
     monkeypatch.setattr(memory, "peak_memory_mb", lambda _: None)
-    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(max_memory_mb=1000.0))
-    assert (found["passed"], [words.split()[0] for words in found["unproven"]]) == (False, ["peak"])
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, held_to(Contract(max_memory_mb=1000.0)))
+    assert (found["passed"], [words.split()[0] for words in found["unproven"]]) == (False, ["memory"])
 
 
-def test_limits_of_reads_the_contract(kit):
+def test_limits_are_those_of_the_bundle_and_cross_to_the_child(kit):
     with open_bundle(kit.bundles["old"]) as bundle:
-        terms = {"p99_ms": 5, "max_memory_mb": 300, "p50_ms": None, "max_escapes": 1}
-        limits = selftest.limits_of(dataclasses.replace(bundle.manifest, contract=terms))
-        absurd = dataclasses.replace(bundle.manifest, contract={"p99_ms": "5"})
-    assert (limits.p50_ms, limits.p99_ms, limits.max_memory_mb) == (None, 5.0, 300.0)
-    with pytest.raises(BundleError, match="p99_ms in the bundle's contract must be a number above 0"):
-        selftest.limits_of(absurd)
-    assert json.loads(json.dumps(dataclasses.asdict(limits))) == dataclasses.asdict(limits)
+        contract = Contract(p99_ms=5, max_memory_mb=6000, max_escapes=1)
+        limits = selftest.limits_of(dataclasses.replace(bundle.manifest, contract=contract), allow_unproven=True)
+    assert (limits.contract, limits.allow_unproven) == (contract, True)
+    told = json.loads(json.dumps(to_mapping(limits)))
+    assert from_mapping(SelfTestLimits, told, where="here") == limits
 
 
 @pytest.mark.parametrize(
     ("bound_mb", "standing", "words"),
     [
-        (500.0, "unproven", "peak memory of 500 MB unproven: 200 MB resident, the GPU's share is not known"),
-        (150.0, "breaches", "peak memory of 150 MB missed: 200.00 MB"),  # whatever the GPU took
+        (500.0, "unproven", "memory of at most 500 MB (200 MB resident, the GPU's share is not known)"),
+        (150.0, "breaches", "memory 200.00 MB > 150.00"),  # whatever the GPU took
     ],
 )
 def test_memory_that_is_not_known_is_unproven_and_never_kept(kit, cache, monkeypatch, bound_mb, standing, words):
     unknown = Taken(peak_mb=None, resident_mb=200.0, source="200 MB resident, the GPU's share is not known")
     monkeypatch.setattr(selftest.Meter, "read", lambda _self, *, unseen_mb: unknown)
-    found = selftest.prove(kit.bundles["old"], "null-f32", cache, Limits(max_memory_mb=bound_mb))
+    found = selftest.prove(kit.bundles["old"], "null-f32", cache, held_to(Contract(max_memory_mb=bound_mb)))
     assert (found["passed"], found[standing], found["kept"]) == (False, [words], [])
     assert (found["memory_mb"], found["memory_source"]) == (None, unknown.source)

@@ -8,7 +8,7 @@ import pytest
 
 from edgetl_runtime.errors import BackendError, BackendMissingError
 from edgetl_runtime.nvidia import library, process
-from edgetl_runtime.nvidia.request import BuildOptions, Limits
+from edgetl_runtime.nvidia.request import BuildLimits, BuildOptions
 
 OPTIONS = BuildOptions(flavour="tensorrt_rtx", compute_capabilities=("SM86",))
 needs_compiler = pytest.mark.skipif(
@@ -47,7 +47,7 @@ def test_another_batch_is_another_engine_and_the_same_the_same_size(conv_net):
 def test_a_broken_limit_ends_the_build_in_one_sentence(conv_net, tmp_path):
     before, hours = children(), itertools.count(step=3600.0)
     with pytest.raises(BackendError, match=r"must be done within 60 s; got still starting after 3600 s"):
-        process.build(conv_net, OPTIONS, limits=Limits(time_s=60), folder=tmp_path, clock=lambda: next(hours))
+        process.build(conv_net, OPTIONS, limits=BuildLimits(time_s=60), folder=tmp_path, clock=lambda: next(hours))
     assert list(tmp_path.iterdir()) == []
     assert children() <= before
 
