@@ -15,7 +15,7 @@ from typing import Any
 from conditions import conditions, write_record
 
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.harness import NOISY, QUIET, REMEMBERING, FakeStation
+from edgetl_runtime.bench.harness import NOISY, QUIET, REMEMBERING, Harness
 from edgetl_runtime.schema import to_mapping
 
 BASE_MS = 5.0
@@ -64,7 +64,7 @@ def seeds(args: argparse.Namespace, slower: float) -> range:
 
 def one(station: str, slower: float, seed: int) -> tuple[str, int]:
     """Return verdict and pairs of one comparison."""
-    fake = FakeStation({"A": BASE_MS, "B": BASE_MS * (1 + slower)}, noise=STATIONS[station], seed=seed)
+    fake = Harness({"A": BASE_MS, "B": BASE_MS * (1 + slower)}, noise=STATIONS[station], seed=seed)
     outcome = compare_rounds(fake.pair, seed=seed)
     return outcome.verdict, len(outcome.differences["decision"])
 

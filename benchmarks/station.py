@@ -23,7 +23,7 @@ from edgetl_runtime.bench import images, measuring
 from edgetl_runtime.bench.compare import difference
 from edgetl_runtime.bench.processes import Worker
 from edgetl_runtime.bench.record import Round
-from edgetl_runtime.bench.rounds import Settings, Station, target
+from edgetl_runtime.bench.rounds import Rig, Settings, target
 from edgetl_runtime.bundle import open_bundle
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def relative(bundles: dict[str, Path], settings: Settings) -> float:
     a, b = (target(path) for path in bundles.values())
     with open_bundle(a.path) as bundle:
         chosen = images.of_bundle(bundle)
-    with Station({"A": a, "B": b}, chosen, settings, planned=2 * PROCESSES) as station:
-        pairs = [station.pair(("AB", "BA")[i % 2], i) for i in range(PROCESSES)]
+    with Rig({"A": a, "B": b}, chosen, settings, planned=2 * PROCESSES) as rig:
+        pairs = [rig.pair(("AB", "BA")[i % 2], i) for i in range(PROCESSES)]
     return math.exp(statistics.median(difference(one, other, "decision") for one, other in pairs))
 
 

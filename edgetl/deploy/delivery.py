@@ -72,7 +72,7 @@ def deliver(
     if not signed and not options.allow_unsigned and not options.stage_only:
         raise UsageError("the bundle", "signed", "unsigned", fix="--key NAME.key, or --allow-unsigned")
     with connect(host, settings) as remote:
-        station = _Station(remote, options)
+        station = _RemoteStation(remote, options)
         with progress.stage(f"{host}: preflight"):
             status = station.status()
             waiting = None if options.stage_only else _on_trial(status, digest)
@@ -90,7 +90,7 @@ def deliver(
         return {"host": host, **_put_to_work(station, target, line, host, progress), "upload": upload}
 
 
-def _put_to_work(station: _Station, target: str, line: str, host: str, progress: Progress) -> dict[str, Any]:
+def _put_to_work(station: _RemoteStation, target: str, line: str, host: str, progress: Progress) -> dict[str, Any]:
     """Install what was uploaded and wait for the outcome of its trial."""
     with progress.stage(f"{host}: install, self-test"):
         installed = station.install(target, line)
@@ -102,7 +102,7 @@ def _put_to_work(station: _Station, target: str, line: str, host: str, progress:
     return {**outcome, **{key: installed[key] for key in ("deployment", "generation", "proof")}}
 
 
-class _Station:
+class _RemoteStation:
     """edgetl-runtime on a device."""
 
     def __init__(self, remote: Remote, options: DeliveryOptions) -> None:

@@ -13,7 +13,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from edgetl_runtime.bench.record import Round
-from edgetl_runtime.bench.statistics import Design, Judgement, Verdict, judge_together
+from edgetl_runtime.bench.statistics import Design, Judgement, Ruling, judge_together
 from edgetl_runtime.errors import EdgetlError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Outcome:
         rounds: All rounds that counted: A and B of each pair, in the order of the pairs.
     """
 
-    verdict: Verdict
+    verdict: Ruling
     metrics: dict[str, Judgement]
     looks: tuple[Judgement, ...]
     differences: dict[str, tuple[float, ...]]
@@ -57,10 +57,10 @@ def compare_rounds(
         progress: Called after every pair with (pairs done, pairs at the next look).
 
     Example:
-        >>> from edgetl_runtime.bench.harness import FakeStation
-        >>> compare_rounds(FakeStation({"A": 5.0, "B": 5.5}).pair).verdict
+        >>> from edgetl_runtime.bench.harness import Harness
+        >>> compare_rounds(Harness({"A": 5.0, "B": 5.5}).pair).verdict
         'REGRESSED'
-        >>> compare_rounds(FakeStation({"A": 5.0, "B": 5.0}).pair).verdict
+        >>> compare_rounds(Harness({"A": 5.0, "B": 5.0}).pair).verdict
         'PASS'
     """
     design = design or Design()

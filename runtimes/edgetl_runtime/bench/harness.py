@@ -1,4 +1,4 @@
-"""A station made of a clock: programmable latency, drift and spikes, to prove the error rates of the design.
+"""A machine made of a clock: programmable latency, drift and spikes, to prove the error rates of the design.
 
 It stands for hardware that misbehaves on demand, which no real machine does. Rounds run through the same measuring
 loop as real ones; only time is invented. Nothing of it is ever a measurement.
@@ -58,7 +58,7 @@ NOISY = Noise(drift=0.02, process=0.015, jitter=0.03, spike_rate=0.02, spike=2.0
 REMEMBERING = Noise(process=0.05 / 2**0.5, memory=0.7)
 
 
-class FakeStation:
+class Harness:
     """Runs rounds of imaginary bundles on an imaginary clock.
 
     Args:
@@ -70,8 +70,8 @@ class FakeStation:
         now_ns: What its clock shows.
 
     Example:
-        >>> station = FakeStation({"A": 5.0}, noise=Noise(drift=0, process=0, jitter=0, spike_rate=0, cold=0))
-        >>> station.round("A", 0).p50_ms
+        >>> harness = Harness({"A": 5.0}, noise=Noise(drift=0, process=0, jitter=0, spike_rate=0, cold=0))
+        >>> harness.round("A", 0).p50_ms
         5.0
     """
 
@@ -133,8 +133,8 @@ class FakeStation:
 class _Process:
     """One process: what an iteration of it takes, and the durations of its iterations, invented in chunks."""
 
-    def __init__(self, station: FakeStation, own_ms: float) -> None:
-        self.station, self.noise, self.rng = station, station.noise, station._rng
+    def __init__(self, harness: Harness, own_ms: float) -> None:
+        self.harness, self.noise, self.rng = harness, harness.noise, harness._rng
         self.own_ms = self.level_ms = own_ms
         self.done = 0
         self.last = 0.0
@@ -145,10 +145,10 @@ class _Process:
         self.level_ms = self.own_ms * factor
 
     def decide(self, _: int) -> None:
-        """Let the station's clock pass the duration of one iteration."""
+        """Let the harness's clock pass the duration of one iteration."""
         if not self.left:
             self.left = self.durations(_CHUNK)[::-1].tolist()
-        self.station.now_ns += round(self.level_ms * 1e6 * self.left.pop())
+        self.harness.now_ns += round(self.level_ms * 1e6 * self.left.pop())
 
     def durations(self, count: int) -> NDArray[np.float64]:
         """Return the next iterations' durations as multiples of the level."""

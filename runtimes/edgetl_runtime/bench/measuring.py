@@ -13,8 +13,8 @@ from edgetl_runtime.bench import conditions, floors, images, limits
 from edgetl_runtime.bench.compare import compare_rounds
 from edgetl_runtime.bench.exclusion import measuring_alone
 from edgetl_runtime.bench.record import Record, pooled, summarise
-from edgetl_runtime.bench.rounds import Settings, Station, Target, collect
-from edgetl_runtime.bench.statistics import Design, Judgement, Verdict, judge_unpaired
+from edgetl_runtime.bench.rounds import Rig, Settings, Target, collect
+from edgetl_runtime.bench.statistics import Design, Judgement, Ruling, judge_unpaired
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import UnfitError, UsageError
 from edgetl_runtime.measure import percentile
@@ -52,7 +52,7 @@ class Comparison:
         differences: Metric → ln(B / A) of each pair.
     """
 
-    verdict: Verdict
+    verdict: Ruling
     metrics: dict[str, Judgement]
     how: str
     a: Record
@@ -96,10 +96,10 @@ def bench(
         raise UsageError("--rounds", "1 or above", str(rounds), fix=f"--rounds {ROUNDS}")
     chosen = _images(item, data)
     settings = settings or Settings()
-    with measuring_alone(), Station({"A": item}, chosen, settings, planned=rounds) as station:
-        found = collect(station, "A", rounds, progress)
-        decided = _accuracy(station, "A", chosen)
-    return _record(item, chosen, settings, found, station=station, accuracy=decided)
+    with measuring_alone(), Rig({"A": item}, chosen, settings, planned=rounds) as rig:
+        found = collect(rig, "A", rounds, progress)
+        decided = _accuracy(rig, "A", chosen)
+    return _record(item, chosen, settings, found, rig=rig, accuracy=decided)
 
 
 def compare(
@@ -138,17 +138,17 @@ def compare(
         chosen = _images(a, data)
         if data is None:
             chosen = _golden_files(a, chosen, Path(folder))
-        station = Station({"A": a, "B": b}, chosen, settings, planned=2 * design.looks[0])
-        with measuring_alone(), station:
-            outcome = compare_rounds(station.pair, design=design, gate=gate, seed=seed, progress=progress)
-            accuracies = [_accuracy(station, side, chosen) for side in "AB"]
+        rig = Rig({"A": a, "B": b}, chosen, settings, planned=2 * design.looks[0])
+        with measuring_alone(), rig:
+            outcome = compare_rounds(rig.pair, design=design, gate=gate, seed=seed, progress=progress)
+            accuracies = [_accuracy(rig, side, chosen) for side in "AB"]
     one, other = (
         _record(
             item,
             chosen,
             settings,
             [r for r in outcome.rounds if r.side == side],
-            station=station,
+            rig=rig,
             accuracy=accuracy,
         )
         for item, side, accuracy in zip((a, b), "AB", accuracies, strict=True)
@@ -197,7 +197,7 @@ def compare_with_record(
         )
         for name in gate
     }
-    order: tuple[Verdict, ...] = ("REGRESSED", "INCONCLUSIVE", "IMPROVED", "PASS")
+    order: tuple[Ruling, ...] = ("REGRESSED", "INCONCLUSIVE", "IMPROVED", "PASS")
     verdict = next(v for v in order if v in {m.verdict for m in metrics.values()})
     design = Design(margin=threshold)
     if stored.bundle.file_sha256 == measured.bundle.file_sha256:  # the same bundle: what differs is the day
@@ -238,11 +238,11 @@ def _golden_files(item: Target, chosen: Images, folder: Path) -> Images:
     return dataclasses.replace(chosen, timed=tuple(paths))
 
 
-def _accuracy(station: Station, side: str, chosen: Images) -> dict[str, Any] | None:
+def _accuracy(rig: Rig, side: str, chosen: Images) -> dict[str, Any] | None:
     """Return the figures of the exact artifact on the labelled images, and each decision for flips."""
     if not chosen.labelled:
         return None
-    answer = station.accuracy(side)
+    answer = rig.accuracy(side)
     return {**answer["counts"], "labels": answer["labels"], "verdicts": answer["verdicts"]}
 
 
@@ -252,7 +252,7 @@ def _record(
     settings: Settings,
     found: Sequence[Round],
     *,
-    station: Station,
+    rig: Rig,
     accuracy: dict[str, Any] | None,
 ) -> Record:
     side = found[0].side
@@ -265,7 +265,7 @@ def _record(
         summary=summarise(found),
         accuracy=accuracy,
         rounds=tuple(found),
-        discarded=tuple(r for r in station.discarded if r.side == side),
+        discarded=tuple(r for r in rig.discarded if r.side == side),
         verdict="disturbed" if any(r.disturbed for r in found) else "measured",
     )
 
@@ -278,7 +278,7 @@ def _comparable(one: BundleFacts, other: BundleFacts) -> None:
 
 
 def _judged(
-    verdict: Verdict,
+    verdict: Ruling,
     metrics: dict[str, Judgement],
     a: Record,
     b: Record,

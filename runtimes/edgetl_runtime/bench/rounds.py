@@ -105,7 +105,7 @@ def target(path: Path, *, variant: str | None = None, backend: str | None = None
     return Target(path=path, facts=facts, slower_pct=slower_pct)
 
 
-class Station:
+class Rig:
     """Runs rounds of one or two bundles on this machine; a context manager that ends the neighbours.
 
     Args:
@@ -145,7 +145,7 @@ class Station:
         self._end_neighbours()
 
     def join(self, neighbour: Worker) -> None:
-        """Count a worker's load as part of what is measured, once it works; it is ended with the station."""
+        """Count a worker's load as part of what is measured, once it works; it is ended with the rig."""
         self._neighbours.append(neighbour)
         try:
             neighbour.wait_until("ready")
@@ -285,20 +285,18 @@ class Station:
         self._neighbours.clear()
 
 
-def collect(
-    station: Station, side: str, rounds: int, progress: Callable[[int, int], None] | None = None
-) -> list[Round]:
+def collect(rig: Rig, side: str, rounds: int, progress: Callable[[int, int], None] | None = None) -> list[Round]:
     """Return as many rounds of one side that count.
 
     Args:
-        station: Runs them.
+        rig: Runs them.
         side: Which bundle.
         rounds: How many.
         progress: Called with (rounds done, rounds in all).
     """
     found = []
     for index in range(rounds):
-        found.append(station.round(side, index))
+        found.append(rig.round(side, index))
         if progress is not None:
             progress(index + 1, rounds)
     return found

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Verdict = Literal["PASS", "REGRESSED", "IMPROVED", "INCONCLUSIVE"]
+Ruling = Literal["PASS", "REGRESSED", "IMPROVED", "INCONCLUSIVE"]
 BOOTSTRAP_SAMPLES = 2000
 PERMUTATIONS = 499
 CONFIDENCE = 0.95
@@ -82,7 +82,7 @@ class Judgement:
         widened: How many times as wide as for independent pairs the bounds are because of it.
     """
 
-    verdict: Verdict | None
+    verdict: Ruling | None
     n: int
     estimate: float
     lower: float
@@ -202,7 +202,7 @@ def judge(differences: Sequence[float], design: Design, *, error: float | None =
     low, high = bounds(spread, design.error if error is None else error)
     estimate, lower, upper = (_share(value) for value in (hodges_lehmann(differences), low, high))
     last = len(differences) >= design.looks[-1]
-    verdict: Verdict | None = None
+    verdict: Ruling | None = None
     if lower > 0 and estimate > design.min_effect:
         verdict = "REGRESSED"
     elif upper < 0 and estimate < -design.min_effect:
@@ -226,7 +226,7 @@ def judge(differences: Sequence[float], design: Design, *, error: float | None =
 
 def judge_together(
     differences: dict[str, Sequence[float]], design: Design
-) -> tuple[Verdict | None, dict[str, Judgement]]:
+) -> tuple[Ruling | None, dict[str, Judgement]]:
     """Judge several gated metrics so that the error of the design holds for all of them together (Holm's steps).
 
     Args:
@@ -288,7 +288,7 @@ def judge_unpaired(before: Sequence[float], after: Sequence[float], *, threshold
     ratio = draws[1] - draws[0]
     estimate = _share(math.log(float(np.median(after)) / float(np.median(before))))
     lower, upper = (_share(float(q)) for q in np.quantile(ratio, [0.005, 0.995]))
-    verdict: Verdict = "INCONCLUSIVE"
+    verdict: Ruling = "INCONCLUSIVE"
     if lower > 0 and estimate > threshold:
         verdict = "REGRESSED"
     elif upper < 0 and estimate < -threshold:

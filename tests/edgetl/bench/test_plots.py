@@ -9,7 +9,7 @@ import pytest
 
 from edgetl.bench import history, plots
 from edgetl_runtime.bench.compare import compare_rounds
-from edgetl_runtime.bench.harness import FakeStation
+from edgetl_runtime.bench.harness import Harness
 from edgetl_runtime.bench.measuring import Comparison
 from edgetl_runtime.bench.statistics import Design
 
@@ -32,7 +32,7 @@ def test_over_rounds_draws_p50_and_p90_of_every_round(make: Callable[..., Record
 
 
 def test_pairs_draws_each_pair_and_the_estimate(make: Callable[..., Record]) -> None:
-    outcome = compare_rounds(FakeStation({"A": 5.0, "B": 5.5}).pair)
+    outcome = compare_rounds(Harness({"A": 5.0, "B": 5.5}).pair)
     found = Comparison(
         verdict=outcome.verdict,
         metrics=outcome.metrics,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgetl_runtime.bench import images, rounds
-from edgetl_runtime.bench.rounds import Settings, Station, Target, target
+from edgetl_runtime.bench.rounds import Rig, Settings, Target, target
 from edgetl_runtime.bundle import open_bundle
 from edgetl_runtime.errors import BundleError, EdgetlError, GoldenError, UnfitError, UsageError
 
@@ -27,9 +27,9 @@ def item(tiny_path: Path, tmp_path: Path) -> Target:
     return target(shutil.copy(tiny_path, tmp_path / "part.edgetl"), backend="null")
 
 
-def station(item: Target, settings: Settings, *, planned: int = 2) -> Station:
+def rig(item: Target, settings: Settings, *, planned: int = 2) -> Rig:
     with open_bundle(item.path) as bundle:
-        return Station({"A": item}, images.of_bundle(bundle), settings, planned=planned)
+        return Rig({"A": item}, images.of_bundle(bundle), settings, planned=planned)
 
 
 def answer(item: Target, **changes: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_target_says_which_artifact(item: Target) -> None:
 
 def test_a_round_measures_start_decisions_and_network(item: Target) -> None:
     settings = Settings(iterations=6, seconds=0, warmup_s=0.05, allow_disturbed=True)
-    with station(item, settings) as running:
+    with rig(item, settings) as running:
         found = running.round("A", 3)
     assert (found.side, found.index, found.bundle_sha256) == ("A", 3, item.facts.file_sha256)
     assert len(found.decision_ms) == len(found.inside_ms) == len(found.network_ms) == 6
@@ -88,12 +88,12 @@ def test_an_open_loop_counts_late_decisions(item: Target) -> None:
     settings = Settings(
         iterations=5, seconds=0, warmup_s=0.05, rate_hz=200, deadline_ms=1e-6, network=False, allow_disturbed=True
     )
-    with station(item, settings) as running:
+    with rig(item, settings) as running:
         assert running.round("A", 0).late == 5
 
 
 def test_a_bundle_replaced_between_rounds_is_refused(item: Target) -> None:
-    with station(item, ANY) as running:
+    with rig(item, ANY) as running:
         running.round("A", 0)
         with item.path.open("ab") as file:
             file.write(b" ")
@@ -103,7 +103,7 @@ def test_a_bundle_replaced_between_rounds_is_refused(item: Target) -> None:
 
 def test_another_valid_bundle_of_that_name_is_refused(item: Target, script: Any) -> None:
     script(answer(item), answer(item, bundle_sha256="f" * 64))
-    with station(item, QUICK) as running:
+    with rig(item, QUICK) as running:
         running.round("A", 0)
         with pytest.raises(
             BundleError, match=r"SHA-256 of part.edgetl must be the same in every round; got ffffffffffff"
@@ -113,7 +113,7 @@ def test_another_valid_bundle_of_that_name_is_refused(item: Target, script: Any)
 
 def test_answers_that_change_from_round_to_round_are_refused(item: Target, script: Any) -> None:
     script(answer(item), answer(item, outputs="other"))
-    with station(item, QUICK) as running:
+    with rig(item, QUICK) as running:
         running.round("A", 0)
         with pytest.raises(GoldenError, match="the same in every round; got other after same"):
             running.round("A", 1)
@@ -121,14 +121,14 @@ def test_answers_that_change_from_round_to_round_are_refused(item: Target, scrip
 
 def test_disturbed_rounds_are_repeated_and_kept_apart(item: Target, script: Any) -> None:
     script(answer(item, disturbed=["the clock jumped by 99 ms"]), answer(item))
-    with station(item, QUICK) as running:
+    with rig(item, QUICK) as running:
         assert running.round("A", 0).disturbed == ()
         assert [r.disturbed for r in running.discarded] == [("the clock jumped by 99 ms",)]
 
 
 def test_a_machine_that_is_always_disturbed_is_unfit(item: Target, script: Any) -> None:
     jobs = script(answer(item, disturbed=["other work took 31 % of the machine"]))
-    with station(item, QUICK, planned=20) as running, pytest.raises(UnfitError) as caught:
+    with rig(item, QUICK, planned=20) as running, pytest.raises(UnfitError) as caught:
         running.round("A", 0)
     assert len(jobs) == 11  # half as many as planned may be repeated
     assert "11 times such as 'other work took 31 % of the machine'" in str(caught.value)
@@ -137,14 +137,14 @@ def test_a_machine_that_is_always_disturbed_is_unfit(item: Target, script: Any) 
 
 def test_disturbed_rounds_count_on_request_and_say_so(item: Target, script: Any) -> None:
     script(answer(item, disturbed=["x"]))
-    with station(item, ANY) as running:
+    with rig(item, ANY) as running:
         assert running.round("A", 0).disturbed == ("x",)
         assert running.discarded == []
 
 
 def test_a_killed_round_never_counts(item: Target, script: Any) -> None:
     script("the round was killed by SIGKILL", answer(item))
-    with station(item, ANY) as running:
+    with rig(item, ANY) as running:
         assert len(running.round("A", 0).decision_ms) == 5
         assert running.discarded[0].disturbed == ("the round was killed by SIGKILL",)
 
@@ -152,7 +152,7 @@ def test_a_killed_round_never_counts(item: Target, script: Any) -> None:
 def test_a_pair_takes_turns_while_both_are_loaded(item: Target) -> None:
     settings = Settings(iterations=20, seconds=0, warmup_s=0.05, allow_disturbed=True)
     with open_bundle(item.path) as bundle:
-        both = Station({"A": item, "B": item}, images.of_bundle(bundle), settings, planned=2)
+        both = Rig({"A": item, "B": item}, images.of_bundle(bundle), settings, planned=2)
     with both as running:
         a, b = running.pair("BA", 4)
     assert [(r.side, r.index, r.turns, r.network_turns) for r in (a, b)] == [
@@ -165,7 +165,7 @@ def test_a_pair_takes_turns_while_both_are_loaded(item: Target) -> None:
 
 def test_a_side_is_slowed_where_that_was_asked_for(item: Target, script: Any) -> None:
     jobs = script(answer(item))
-    with station(item, ANY) as running:
+    with rig(item, ANY) as running:
         running.targets["B"] = dataclasses.replace(item, slower_pct=300.0)
         running.pair("BA", 0)
     assert [job["slower_pct"] for job in jobs] == [300.0, 0.0]
@@ -173,7 +173,7 @@ def test_a_side_is_slowed_where_that_was_asked_for(item: Target, script: Any) ->
 
 def test_one_killed_side_loses_the_pair(item: Target, script: Any) -> None:
     script(answer(item), "the round was killed by SIGKILL", answer(item))
-    with station(item, ANY) as running:
+    with rig(item, ANY) as running:
         running.targets["B"] = item
         a, b = running.pair("AB", 0)
     assert (a.side, b.side) == ("A", "B")
@@ -186,12 +186,12 @@ def test_a_neighbour_that_is_killed_before_it_works_is_told(item: Target, script
     script("the round was killed by SIGKILL")
     crowded = dataclasses.replace(ANY, neighbours=1)
     with pytest.raises(EdgetlError, match="a neighbour must be ready to work; got the round was killed"):
-        station(item, crowded).__enter__()
+        rig(item, crowded).__enter__()
 
 
 def test_neighbours_work_meanwhile_and_are_ended(item: Target) -> None:
     settings = Settings(iterations=5, seconds=0, warmup_s=0.05, network=False, neighbours=1, allow_disturbed=True)
-    with station(item, settings) as running:
+    with rig(item, settings) as running:
         process = running._neighbours[0]._process
         assert process.poll() is None
         assert len(running.round("A", 0).decision_ms) == 5
