@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from edgetl_runtime.durable import write_whole
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.probe import facts
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,11 +47,24 @@ def record_path(name: str) -> Path:
 
 
 def write_record(name: str, record: dict[str, Any]) -> Path:
-    """Keep a record, in place of the last one of this name."""
+    """Keep a record, in place of the last one of this name, which must be of the same benchmark.
+
+    Raises:
+        UsageError: The name is that of another benchmark's record, which stays as it is.
+    """
     path = record_path(name)
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["schema"]
+        if _kind(before) != _kind(record["schema"]):
+            got = f"the name of a record of {before}"
+            raise UsageError(f"record {name}", f"of {record['schema']}", got, fix="choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
     return path
+
+
+def _kind(schema: str) -> str:
+    return schema.partition("/")[0]
 
 
 def _git(*arguments: str) -> str:

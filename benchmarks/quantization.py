@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from conditions import RESULTS, conditions, device_name, write_record
+from conditions import conditions, record_path, write_record
 
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judging
@@ -311,7 +311,7 @@ def main() -> int:
     args = parser.parse_args()
     bench = Bench(args.run, hostile=args.hostile, retrain=args.retrain and not args.hostile)
     name = f"quantization-{args.name}"
-    path = RESULTS / device_name() / f"{name}.json"
+    path = record_path(name)
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     record |= {"schema": "edgetl.bench.quantization/1", "contract": {"max_drop_pp": 0.32, "max_flips_pct": 1.4}}
     record.setdefault("parts", {})
