@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgetl.metrics import pareto_front
 from edgetl_runtime.bench.record import Record, read_record
@@ -80,32 +80,52 @@ def _series(group: Sequence[Record]) -> Series:
     )
 
 
-def to_mapping(found: Sequence[Series]) -> list[dict[str, Any]]:
-    """Return the series as plain values."""
-    return [dataclasses.asdict(one) for one in found]
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A record in one line; None where it holds no such figure.
+
+    Attributes:
+        front: No other of the records is both faster and more accurate.
+        verdict: `measured` or `disturbed`.
+        machine: The first digits of its fingerprint.
+    """
+
+    created: str
+    bundle: str
+    variant: str
+    p50_ms: float
+    p99_ms: float | None
+    network_p50_ms: float | None
+    memory_mb: float | None
+    start_ms: float | None
+    accuracy: float | None
+    escapes: int | None
+    front: bool | None
+    verdict: str
+    machine: str
 
 
-def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return one row for each record; `front` is None where accuracy is unknown."""
+def rows(records: Sequence[Record]) -> list[Row]:
+    """Return one row for each record."""
     rated = [r for r in records if r.accuracy is not None]
     front = pareto_front([(r.summary["decision_ms"]["p50"], (r.accuracy or {})["accuracy"]) for r in rated])
     on_front = {id(record): place in front for place, record in enumerate(rated)}
     return [
-        {
-            "created": r.created,
-            "bundle": r.bundle.name,
-            "variant": r.bundle.variant,
-            "p50_ms": r.summary["decision_ms"]["p50"],
-            "p99_ms": r.summary["decision_ms"]["p99"],
-            "network_p50_ms": r.summary.get("network_ms", {}).get("p50"),
-            "memory_mb": r.summary["memory_mb"],
-            "start_ms": r.summary["start_ms"],
-            "accuracy": None if r.accuracy is None else r.accuracy["accuracy"],
-            "escapes": None if r.accuracy is None else r.accuracy.get("escapes"),
-            "front": on_front.get(id(r)),
-            "verdict": r.verdict,
-            "machine": r.environment["fingerprint"][:8],
-        }
+        Row(
+            created=r.created,
+            bundle=r.bundle.name,
+            variant=r.bundle.variant,
+            p50_ms=r.summary["decision_ms"]["p50"],
+            p99_ms=r.summary["decision_ms"]["p99"],
+            network_p50_ms=r.summary.get("network_ms", {}).get("p50"),
+            memory_mb=r.summary["memory_mb"],
+            start_ms=r.summary["start_ms"],
+            accuracy=None if r.accuracy is None else r.accuracy["accuracy"],
+            escapes=None if r.accuracy is None else r.accuracy.get("escapes"),
+            front=on_front.get(id(r)),
+            verdict=r.verdict,
+            machine=r.environment["fingerprint"][:8],
+        )
         for r in records
     ]
 
@@ -113,15 +133,15 @@ def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 HEADER = ("created", "bundle", "variant", "p50 ms", "p99 ms", "network ms", "memory MB", "start ms", "accuracy", "")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    mark = "disturbed" if row["verdict"] == "disturbed" else "Pareto" if row["front"] else ""
+def _cells(row: Row) -> list[str]:
+    mark = "disturbed" if row.verdict == "disturbed" else "Pareto" if row.front else ""
     return [
-        row["created"][:16],
-        row["bundle"],
-        row["variant"],
-        *(number(row[key]) for key in ("p50_ms", "p99_ms", "network_p50_ms")),
-        *(number(row[key], 0) for key in ("memory_mb", "start_ms")),
-        number(row["accuracy"], 4),
+        row.created[:16],
+        row.bundle,
+        row.variant,
+        *(number(value) for value in (row.p50_ms, row.p99_ms, row.network_p50_ms)),
+        *(number(value, 0) for value in (row.memory_mb, row.start_ms)),
+        number(row.accuracy, 4),
         mark,
     ]
 

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Read the records; write what was asked for."""
     from edgetl.bench import history, report
+    from edgetl_runtime.schema import to_mapping
 
     for option, path in (("--report", args.report), ("--summary", args.summary)):
         options.check_out(option, path, force=args.force)
@@ -37,8 +38,8 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         args.summary.write_text(history.markdown(records), encoding="utf-8")
     return {
         "schema": "edgetl.records/1",
-        "records": history.rows(records),
-        "series": history.to_mapping(history.series(records)),
+        "records": to_mapping(history.rows(records)),
+        "series": to_mapping(history.series(records)),
         "text": history.text(records),
     }
 

@@ -34,6 +34,21 @@ TAIL_MARGIN = 0.15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The tails of both bundles.
+
+    Attributes:
+        p99_ms: Of A and of B.
+        ratio: B over A.
+        above_margin: B's is longer by more than tails differ by chance.
+    """
+
+    p99_ms: tuple[float, float]
+    ratio: float
+    above_margin: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What comparing B with A found.
 
@@ -59,7 +74,7 @@ class Comparison:
     b: Record
     breaches: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    tail: dict[str, Any] | None = None
+    tail: Tail | None = None
     decisions: dict[str, Any] | None = None
     design: Design
     notes: tuple[str, ...] = ()
@@ -315,10 +330,10 @@ def _judged(
     )
 
 
-def _tail(a: Record, b: Record) -> dict[str, Any] | None:
+def _tail(a: Record, b: Record) -> Tail | None:
     """Compare the p99; advisory, because tails of 299 samples are wide."""
-    tails = [percentile(pooled(r.rounds, "decision"), 99) for r in (a, b)]
-    if tails[0] is None or tails[1] is None:
+    before, after = (percentile(pooled(r.rounds, "decision"), 99) for r in (a, b))
+    if before is None or after is None:
         return None
-    ratio = tails[1] / tails[0]
-    return {"p99_ms": tails, "ratio": ratio, "above_margin": ratio > 1 + TAIL_MARGIN}
+    ratio = after / before
+    return Tail(p99_ms=(before, after), ratio=ratio, above_margin=ratio > 1 + TAIL_MARGIN)

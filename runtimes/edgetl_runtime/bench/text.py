@@ -105,9 +105,9 @@ def comparison_text(found: Comparison) -> str:
     lines += [f"limit broken: {words}" for words in found.breaches]
     lines += [f"limit not judged: {words}" for words in found.unknown]
     if found.tail is not None:
-        advice = "; look at it" if found.tail["above_margin"] else ""
-        before, after = found.tail["p99_ms"]
-        lines.append(f"p99 {before:.3f} → {after:.3f} ms, x{found.tail['ratio']:.2f} (advisory){advice}")
+        advice = "; look at it" if found.tail.above_margin else ""
+        before, after = found.tail.p99_ms
+        lines.append(f"p99 {before:.3f} → {after:.3f} ms, x{found.tail.ratio:.2f} (advisory){advice}")
     if found.decisions is not None:
         lines.append(_decision_words(found.decisions))
     design = found.design

@@ -76,7 +76,7 @@ def compared(
         "metrics": to_mapping(found.metrics),
         "breaches": found.breaches,
         "unknown": found.unknown,
-        "tail": found.tail,
+        "tail": to_mapping(found.tail),
         "decisions": found.decisions,
         "design": to_mapping(found.design),
         "summary": {"a": found.a.summary, "b": found.b.summary},

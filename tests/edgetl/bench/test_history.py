@@ -50,7 +50,7 @@ def test_other_machines_images_and_disturbed_rounds_are_other_series(make: Calla
 
 def test_rows_mark_the_front(make: Callable[..., Record]) -> None:
     records = [make(1.0, accuracy=0.9), make(2.0, accuracy=0.95), make(3.0, accuracy=0.94), make(4.0)]
-    assert [row["front"] for row in history.rows(records)] == [True, True, False, None]
+    assert [row.front for row in history.rows(records)] == [True, True, False, None]
     table = history.text(records).splitlines()
     assert table[1].split()[-2:] == ["0.9000", "Pareto"]
     assert table[4].split()[-1] == "-"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgetl_runtime.bench import text
-from edgetl_runtime.bench.measuring import Comparison
+from edgetl_runtime.bench.measuring import Comparison, Tail
 from edgetl_runtime.bench.statistics import Design, Judgement
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def comparison(record: Record) -> Comparison:
         a=record,
         b=new,
         breaches=("p99 ms is 9, above 8",),
-        tail={"p99_ms": [5.5, 6.6], "ratio": 1.2, "above_margin": True},
+        tail=Tail(p99_ms=(5.5, 6.6), ratio=1.2, above_margin=True),
         decisions={
             "n": 16, "accuracy": [1.0, 0.9375], "escapes": [0, 1], "overkill": [0, 0], "flips": 1, "drop_pp": 6.25,
         },
