@@ -23,6 +23,7 @@ from edgetl.deploy.terms import Term, require_proof, untested_terms
 from edgetl.profiles import DeviceProfile
 from edgetl.run import Run, RunFolder
 from edgetl.tasks.base import Decided
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.probe import facts
 
 if TYPE_CHECKING:
