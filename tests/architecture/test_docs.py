@@ -353,6 +353,8 @@ def test_files_named_in_a_table_or_text_exist(page):
     named = re.findall(r"`((?:edgetl|runtimes|devices|tests|benchmarks)/[\w./-]*)`", text)
     assert len(named) >= 5
     assert [name for name in named if not (ROOT / name).exists()] == []
+    below = re.findall(r"`(deploy/\w+\.py)`", text)  # of the host, where the text is about it
+    assert [name for name in below if not (ROOT / "edgetl" / name).exists()] == []
 
 
 def test_the_changelog_has_one_heading_for_what_is_unreleased_and_for_each_release():

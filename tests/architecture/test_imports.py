@@ -399,3 +399,15 @@ def test_every_exception_to_the_rules_is_still_needed():
         assert any(found.top in HEAVY and found.at_module_level for found in tree[name].imports)
         loaders = [m for m in tree.values() if any(f.at_module_level and f.module.startswith(name) for f in m.imports)]
         assert loaders == []
+
+
+@pytest.mark.parametrize("floors", [FLOORS, DEVICE_FLOORS])
+def test_the_arrows_of_architecture_md_are_the_floors_of_this_guard(floors):
+    drawn = " < ".join(f"`{' '.join(sorted(filter(None, map(drawn_as, floor))))}`" for floor in floors)
+    text = " ".join((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split())
+    assert drawn.removesuffix(" < ``") in text
+
+
+def drawn_as(name: str) -> str:
+    """Return how a page names a room, or a module that stands apart from its own."""
+    return "" if name.startswith("__") else name if "." not in name else "/".join(name.split(".")[1:]) + ".py"
