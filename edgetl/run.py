@@ -50,7 +50,7 @@ class Run:
         weights: Where the pretrained weights came from, and their licence.
         data: Path, digests, counts, licence and the images that were left out.
         config: The resolved configuration.
-        augment: The augmentation that was trained with, and how much of each part the images bear.
+        augment: The augmentation that was trained with, and how much of each part suits the images.
         versions: Of the packages that computed the run.
         conditions: The machine and how busy it was.
         test_looks: How often the test split was evaluated so far.

@@ -32,14 +32,14 @@ class DeliveryRequest:
         host: `[user@]device[:port]` to install on over SSH; None installs nowhere.
         root: The device's folder.
         runtime: How edgetl-runtime is called there, as a shell would read it.
-        stage_only: Upload, and leave the installation to somebody there.
-        trial_seconds: A trial lasts at least so long.
+        stage_only: Only upload; somebody there installs it.
+        trial_seconds: Shortest duration of the trial, in seconds.
         allow_unsigned: Deliver without a signature; recorded on the device.
         ssh_config: An ssh configuration instead of the user's.
         offline_package: New folder for a stick: bundle, wheels, install.sh.
         python: The device's Python, for the package.
         arch: The device's machine type; None takes that of the bundle's target.
-        trust: For the package: whom the device trusts, a public key or a trust file.
+        trust: For the package: the key that the device will trust, or a trust file.
     """
 
     key: tuple[Path, ...] = ()
@@ -88,14 +88,14 @@ def deliver(
         host: `[user@]device[:port]` to install on, waiting for the trial.
         root: The device's folder.
         runtime: How edgetl-runtime is called there.
-        stage_only: Upload, and leave the installation to somebody there.
-        trial_seconds: A trial lasts at least so long.
+        stage_only: Only upload; somebody there installs it.
+        trial_seconds: Shortest duration of the trial, in seconds.
         allow_unsigned: Deliver without a signature; recorded on the device.
         ssh_config: An ssh configuration instead of the user's.
         offline_package: New folder for a stick: bundle, wheels, install.sh.
         python: The device's Python, for the package.
         arch: The device's machine type; None takes that of the bundle's target.
-        trust: For the package: whom the device trusts, a public key or a trust file.
+        trust: For the package: the key that the device will trust, or a trust file.
         progress: As for `edgetl.finetune`.
 
     Returns:

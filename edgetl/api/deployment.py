@@ -103,13 +103,13 @@ def deploy(
         out: The .edgetl file to write.
         force: Replace an existing bundle.
         target: Device profile, see `edgetl devices list`.
-        precision: Only this one; where it misses the contract nothing is written.
-        backend: Only this one of the target's.
-        threads: Only this many instead of one and all that the target may use.
-        rungs: Climb the INT8 ladder this far at most; None to its end where it must.
-        retrain: Where INT8 misses the contract, train it at last to bear rounding; takes minutes.
-        allow_disturbed: Take the fastest although, on a disturbed machine, it is not clear which one that is.
-        allow_unproven: Write the bundle although a bound could not be measured here.
+        precision: Ship this one; if it misses the contract, nothing is written.
+        backend: Use only this one of the target's backends.
+        threads: Try only this many; None tries one, and all that the target may use.
+        rungs: Climb the INT8 ladder no further than this rung; None climbs as far as needed.
+        retrain: If every rung of INT8 misses the contract, train against rounding; takes minutes.
+        allow_disturbed: Take the fastest even if a disturbed machine leaves it unclear which one that is.
+        allow_unproven: Write the bundle even if a bound cannot be measured here.
         line: Product line of the bundle; None takes the name of the run's folder.
         embed_engine: Add an engine compiled ahead of time for an RTX card.
         golden: Folder of images for the golden vectors instead of validation images.

@@ -43,8 +43,8 @@ class SearchRequest:
         contract: What candidates must keep.
         resume: Continue the search in `out`.
         force: Replace the search in `out`.
-        allow_unproven: Go on although a bound could not be measured here.
-        allow_disturbed: Take the fastest although it is not clear which one that is.
+        allow_unproven: Go on even if a bound cannot be measured here.
+        allow_disturbed: Take the fastest even if it is unclear which one that is.
     """
 
     sources: tuple[Path, ...]

@@ -55,19 +55,19 @@ def bench(
         bundle: The .edgetl file.
         variant: Id of a variant; None takes the bundle's choice.
         backend: Take the first variant of this backend.
-        rounds: Fresh processes.
+        rounds: Rounds, each in a fresh process.
         out: File for the record with every sample; `NAME.json.gz` packs it.
         summary: File for the result as Markdown.
         force: Replace existing files.
         data: Folder of images, one subfolder per class for accuracy; None takes the golden images.
-        iterations: Timed in every round at least.
-        seconds: Timed in every round at least, in seconds.
-        warmup: At most, until steady, in seconds.
-        rate: Open loop: parts per second, latency from the intended arrival.
-        deadline_ms: Of the open loop, in milliseconds; None takes the time between two parts.
-        neighbours: Processes that decide beside it all the time.
+        iterations: Fewest decisions to time in a round.
+        seconds: Shortest time to measure in a round.
+        warmup: Longest warm-up in seconds; it ends when times are steady.
+        rate: Parts arrive at this many per second; latency counts from the intended arrival.
+        deadline_ms: With `rate`: a later decision is late; None takes the time between two parts.
+        neighbours: Other processes that decide at the same time.
         cache_dir: Where the backend may keep compiled code between starts.
-        allow_disturbed: Count disturbed rounds; the result says so.
+        allow_disturbed: Count disturbed rounds, and say so in the result.
         p50_ms: Limit on the median from encoded image to decision, in milliseconds.
         p99_ms: Limit on the 99th percentile of it.
         max_memory_mb: Limit on the resident memory of the deciding process, in MB.

@@ -62,19 +62,19 @@ def search(
     Args:
         sources: One data set, or runs that `edgetl.finetune` wrote.
         out: Folder for runs, report and the state of the search.
-        resume: Continue a search that was stopped or killed.
+        resume: Continue a search that was stopped.
         force: Replace an earlier search.
         target: Device profile, see `edgetl devices list`.
         threads: Thread counts to try; empty tries one, and all that the target may use.
-        allow_disturbed: Take the fastest although, on a disturbed machine, it is not clear which one that is.
-        allow_unproven: Go on although a bound could not be measured here.
+        allow_disturbed: Take the fastest even if a disturbed machine leaves it unclear which one that is.
+        allow_unproven: Go on even if a bound cannot be measured here.
         backbones: Names in the catalogue; empty takes the training's default.
         image_sizes: Sides of the square input in pixels; empty takes each backbone's own.
         precisions: Those of the target to try; empty tries all.
         backends: Likewise.
         slice_images: Training images to rank networks on before fine-tuning; 0 trains them all.
-        slice_margin_pp: How far below the best a network may be there, in percentage points.
-        max_gap_pp: How far below the most accurate float network to go, in percentage points.
+        slice_margin_pp: How many percentage points below the best a network may be there.
+        max_gap_pp: How many percentage points below the most accurate float network a candidate may be.
         weights: This and what follows as for `edgetl.finetune`; not used where the sources are runs.
         preset: See there.
         seed: See there.

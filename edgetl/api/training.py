@@ -95,7 +95,7 @@ def finetune(
         seed: Of splits, order, augmentation, dropout and the new classifier; 0 or above.
         task: What to learn; None leaves it to the aims, else to the names of the classes.
         device: Where the trainable part runs.
-        skip_bad: Go on without unusable images and list them in the report.
+        skip_bad: Leave out unusable images and list them in the report.
         bit_depth: Bits per channel that carry the picture; declared, never guessed.
         resize: How images become square.
         roi_px: Region of interest (x, y, width, height) in pixels.

@@ -48,7 +48,7 @@ class Climber:
         model: The exported float model.
         calibration: None where no recipe needs images.
         folder: Where models and rankings are kept.
-        retrain: Returns the float model taught to bear rounding, given how activations will be rounded; None leaves out
+        retrain: Returns the float model trained against rounding, given how activations are rounded; None leaves out
             the rungs that need it.
         said: Called with a word about what is being judged.
     """

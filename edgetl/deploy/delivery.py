@@ -29,9 +29,9 @@ class DeliveryOptions:
     Attributes:
         root: The device's folder of generations.
         runtime: How edgetl-runtime is called there, program and arguments.
-        stage_only: Upload, and leave the installation to somebody there.
+        stage_only: Only upload; somebody there installs it.
         allow_unsigned: Install a bundle that nobody signed; recorded on the device.
-        trial_s: A trial lasts at least so long.
+        trial_s: Shortest duration of the trial, in seconds.
         trial_inferences: And at least so many decisions.
     """
 

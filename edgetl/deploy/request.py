@@ -19,13 +19,13 @@ class DeployConfig:
         precision: Only this one, beside the float model; missing the contract with it is an error.
         backend: Only this one of the target's.
         threads: Only this many instead of those that are tried.
-        rungs: How far the INT8 ladder is climbed at most; None climbs to its end where it must.
-        retrain: The ladder's last rung may train the float model to bear rounding; takes minutes and changes weights.
+        rungs: How far the INT8 ladder is climbed at most; None climbs as far as needed.
+        retrain: The ladder's last rung may train the float model against rounding; takes minutes and changes weights.
         line: Product line of the bundle; None takes the name of the run's folder.
         golden: Folder of images for the golden vectors instead of validation images.
         embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
         allow_disturbed: Take what was fastest where the measurement does not decide it to within 3 %.
-        allow_unproven: Write the bundle although a term of the contract is neither kept nor missed.
+        allow_unproven: Write the bundle even if a term of the contract is neither kept nor missed.
     """
 
     target: str = "local"

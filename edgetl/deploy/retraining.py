@@ -1,4 +1,4 @@
-"""The float model of a run, taught to bear int8: made once for a way of rounding and kept in the run."""
+"""The float model of a run, trained against int8 rounding: made once for a way of rounding and kept in the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which augmentations these images bear: measured on the frozen baseline before anything is trained.
+"""Which augmentations suit these images: measured on the frozen baseline before anything is trained.
 
 The baseline's head is fitted on the variation that the training images have. Where it no longer tells validation images
 apart once they are shifted, turned or made noisy, images of this station do not vary that way: parts lie in a fixture,
@@ -36,7 +36,7 @@ STRENGTHS: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Borne:
-    """How much of one augmentation the images bear.
+    """How much of one augmentation suits the images.
 
     Attributes:
         name: Of the part of the augmentation.

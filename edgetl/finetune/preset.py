@@ -80,7 +80,7 @@ class Preset:
         ema_decay: Of the averaged weights, which are the ones evaluated and kept.
         warmup: Share of a phase's steps in which the learning rate rises.
         batch_statistics: Whether normalisation learns its statistics from the batches, which a network without
-            pretrained weights needs and a pretrained one does not bear.
+            pretrained weights needs and that harms a pretrained one.
     """
 
     schema_version: int

@@ -1,4 +1,4 @@
-"""Teach a network to bear int8: a short training with simulated rounding, the float network as its teacher.
+"""Prepare a network for int8: a short training with simulated rounding, taught by the float network.
 
 The last resort of the quantization ladder. Weights and the inputs of every layer with weights are rounded in the
 forward pass and gradients pass straight through (Jacob et al., arXiv 1712.05877); the loss is the distance to the
@@ -91,7 +91,7 @@ def adapt(
     schedule: Schedule | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> nn.Module:
-    """Return a copy of a network whose weights bear rounding better; it is a float network as before.
+    """Return a copy of a network whose weights suffer less from rounding; it is a float network as before.
 
     Args:
         model: Takes float32 (N, 3, height, width), normalised; left as it is, and the teacher.

@@ -37,7 +37,7 @@ class RecipeFile:
         prepare: What is done to the float model before; `equalise` is `edgetl.quantize.equalise`.
         keep_float_share: The ladder may keep its most sensitive layers in float, as few as needed, up to this share of
             the float network's computing time, 0 to 1.
-        retrain: The float model is first taught to bear rounding, `edgetl.finetune.quantization_aware`: how activations
+        retrain: First train the float model against rounding, `edgetl.finetune.quantization_aware`: how activations
             will be rounded. None leaves it as it is.
         without_vnni: Parameters that replace others where the processor may lack 8-bit dot products: there the sums of
             full-range weights saturate silently. Empty if they cannot.

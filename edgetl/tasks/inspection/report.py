@@ -61,7 +61,7 @@ def _on_verdicts(test: Mapping[str, Any], wanted: float | None) -> list[Point]:
         text = f"{overkill} of {n_good} good test parts ({100 * overkill / n_good:.0f} %) are rejected."
         found.append(Point(level="stop", text=text))
     elif n_good and (overkill > BEARABLE_SHARE * n_good or _bound(test, "overkill") > UNUSABLE_SHARE):
-        found.append(Point(level="care", text=f"{overkill_statement(test)}. Can the line bear that?"))
+        found.append(Point(level="care", text=f"{overkill_statement(test)}. Can the line afford that?"))
     if n_defect:
         found += _on_escapes(test, escapes, n_defect, wanted)
     return found

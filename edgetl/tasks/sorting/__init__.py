@@ -63,17 +63,19 @@ class Sorting(base.HostTask[Labels, Params, Aims]):
     gravest = "parts sorted into a wrong class first, then UNSURE ones, the surest leading"
     training_options = (
         base.option(
-            "--error-cost", type=float, help="sorting: cost of a wrong class in units of one UNSURE; default 5"
+            "--error-cost", type=float, help="how many UNSURE parts one part in a wrong class is worth; default 5"
         ),
         base.option(
             "--max-error-rate",
             type=float,
             metavar="RATE",
-            help="sorting: instead of --error-cost, bound on wrong classes among sorted parts of validation",
+            help="instead of --error-cost: highest share of wrong classes among sorted parts of validation",
         ),
     )
     contract_options = (
-        base.option("--max-errors", type=int, help="sorting: wrong classes; default one more than the float model"),
+        base.option(
+            "--max-errors", type=int, help="sorting: parts in a wrong class; default one more than the float model"
+        ),
         base.option("--max-unsure-pct", type=float, help="sorting: share of UNSURE parts; default unlimited"),
         base.option(
             "--max-confused", nargs="+", metavar="A:B=N", help="sorting: parts of class A that are sorted into B"

@@ -1,4 +1,4 @@
-"""`edgetl-runtime log`: what was deployed here, by whom, with which result."""
+"""`edgetl-runtime log`: what was deployed here, by whom, and with what result."""
 
 from __future__ import annotations
 

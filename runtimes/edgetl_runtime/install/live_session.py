@@ -39,7 +39,7 @@ class LiveSession:
 
     Args:
         device: Whose generation to follow.
-        trial_seconds: A trial lasts at least so long.
+        trial_seconds: Shortest duration of a trial.
         trial_inferences: And at least so many decisions.
         poll_s: How often the device is looked at.
 

@@ -22,7 +22,7 @@ class TrialLimits:
     as many in 92 %.
 
     Attributes:
-        seconds: It lasts at least so long.
+        seconds: Its shortest duration.
         inferences: And for at least so many decisions.
         extension: So many decisions more at most, until every bound is proved or broken.
         max_error_rate: Share of decisions that may fail.
