@@ -55,7 +55,7 @@ class Listing:
         root: Names in reports are given below it.
         classes: Every class the source knows, even one without images.
         entries: The images, ordered by path.
-        ignored: Number of files passed over.
+        ignored: Number of files that are not read.
         notes: What a person may have meant otherwise, one sentence each.
     """
 
@@ -70,7 +70,7 @@ def list_folder(root: Path) -> Listing:
     """List the images below `root/<class>/`, `root/<train|val|test>/<class>/` or `root/<class>/<train|val|test>/`.
 
     Class folders are searched to any depth and symbolic links are followed, each folder once. With split folders,
-    whatever lies beside them is only counted. Hidden files and folders are never looked at.
+    whatever lies next to them is only counted. Hidden files and folders are never looked at.
 
     Raises:
         DataError: A folder cannot be read, there are no class folders with images, or some images alone are split.
@@ -111,7 +111,7 @@ def list_folder(root: Path) -> Listing:
         classes=tuple(sorted({home.name for home, _ in homes})),
         entries=tuple(entries),
         ignored=len(others) + sum(len(images) + len(rest) for images, rest in extra.values()),
-        notes=(*_collapsed(homes, entries), *_passed_over({n: images for n, (images, _) in extra.items()}, others)),
+        notes=(*_collapsed(homes, entries), *_ignored({n: images for n, (images, _) in extra.items()}, others)),
     )
 
 
@@ -141,19 +141,18 @@ def _collapsed(homes: list[tuple[Path, SplitName | None]], entries: list[Entry])
     for label, names in sorted(below.items()):
         if len(names) > 1:
             yield (
-                f"class {label} is one class: what its folders {_some(sorted(names))} hold is not told apart; "
-                f"for classes of their own move them beside {label}"
+                f"class {label} is one class: its folders {_some(sorted(names))} are not told apart; "
+                f"to make classes of them, move them next to {label}"
             )
 
 
-def _passed_over(extra: dict[str, list[Path]], others: list[Path]) -> Iterator[str]:
+def _ignored(extra: dict[str, list[Path]], others: list[Path]) -> Iterator[str]:
     for name, images in extra.items():
-        yield f"passed over: {_count(len(images), 'image')} in {name}, which lies beside the split folders"
+        yield f"ignored {_count(len(images), 'image')} in {name}, which is none of the split folders"
     if others:
         counts = Counter(path.suffix.lower() or "without a suffix" for path in others)
         words = _some([f"{count} {suffix}" for suffix, count in sorted(counts.items())])
-        verb = "is no image by its name" if len(others) == 1 else "are no images by their names"
-        yield f"passed over: {_count(len(others), 'file')} that {verb} ({words})"
+        yield f"ignored {_count(len(others), 'file')} without the name of an image ({words})"
 
 
 def _count(number: int, noun: str) -> str:

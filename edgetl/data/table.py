@@ -25,7 +25,7 @@ def list_csv(file: Path) -> Listing:
     """List the images of a CSV file with the columns path, label and optionally split, group, certainty.
 
     Relative paths start at the folder of the file. UTF-8 with or without a byte-order mark, any line ends, comma or
-    semicolon. Other columns are passed over, which is noted, unless they look like a misspelt one of ours
+    semicolon. Other columns are ignored, which is noted, unless they look like a misspelt one of ours
     or divide the images into splits.
 
     Raises:
@@ -63,10 +63,10 @@ def _check_unread(file: Path, unread: list[str], rows: list[dict[str, str]], col
 def _notes(unread: list[str], columns: list[str]) -> tuple[str, ...]:
     if not unread:
         return ()
-    said = [f"columns passed over: {', '.join(unread)}"]
+    said = [f"ignored columns: {', '.join(unread)}"]
     if "group" not in columns:
         said += [
-            f"images of one {name} may come into two splits and flatter the test: "
+            f"images of one {name} may end up in two splits and flatter the test: "
             f"rename the column {name} to group to keep them together"
             for name in unread
             if name in LIKELY_GROUPS

@@ -215,7 +215,7 @@ def test_corrupt_image_is_named_or_skipped(edgetl, make_parts, tmp_path):
     (data / "notes.txt").write_text("not an image either")
     went_on = edgetl("finetune", data, "--out", out, *fast, "--skip-bad")
     assert went_on.exit == 0
-    assert "passed over: 1 file that is no image by its name (1 .txt)" in went_on.stderr
+    assert "ignored 1 file without the name of an image (1 .txt)" in went_on.stderr
     assert [bad["path"] for bad in RunFolder(out).read().data["bad"]] == [str(data / "good" / "000.png")]
 
 

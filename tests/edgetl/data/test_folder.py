@@ -140,19 +140,19 @@ def test_list_folder_says_that_folders_below_a_class_are_one_class(parts, image)
         image(parts / "scratch" / name / "a.png", 900 + len(name))
     (note,) = list_folder(parts).notes
     assert note == (
-        "class scratch is one class: what its folders crack, dent hold is not told apart; "
-        "for classes of their own move them beside scratch"
+        "class scratch is one class: its folders crack, dent are not told apart; "
+        "to make classes of them, move them next to scratch"
     )
 
 
-def test_list_folder_says_what_it_passed_over(split_parts, image):
+def test_list_folder_says_what_it_ignored(split_parts, image):
     image(split_parts / "extra" / "a.png", 900)
     image(split_parts / "extra" / "b.png", 901)
     (split_parts / "train" / "ok" / "a.gif").write_bytes(b"GIF89a")
     (split_parts / "train" / "notes").write_text("x")
     assert list_folder(split_parts).notes == (
-        "passed over: 2 images in extra, which lies beside the split folders",
-        "passed over: 2 files that are no images by their names (1 .gif, 1 without a suffix)",
+        "ignored 2 images in extra, which is none of the split folders",
+        "ignored 2 files without the name of an image (1 .gif, 1 without a suffix)",
     )
 
 

@@ -95,8 +95,8 @@ def test_list_csv_refuses_splits_in_a_column_of_another_name(table):
 def test_list_csv_says_which_columns_it_passes_over_and_what_may_be_groups(table, name):
     listing = list_csv(table(f"path,label,camera,{name}\na.png,ok,left,1\nb.png,bad,left,2\n"))
     assert listing.notes == (
-        f"columns passed over: camera, {name.lower()}",
-        f"images of one {name.lower()} may come into two splits and flatter the test: "
+        f"ignored columns: camera, {name.lower()}",
+        f"images of one {name.lower()} may end up in two splits and flatter the test: "
         f"rename the column {name.lower()} to group to keep them together",
     )
 
