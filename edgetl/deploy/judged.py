@@ -19,18 +19,17 @@ from edgetl.deploy.measuring import unmeasured_terms
 from edgetl.deploy.plan import PlannedCandidate, narrowed, plan
 from edgetl.deploy.request import DeployConfig
 from edgetl.deploy.retraining import retrained
-from edgetl.deploy.terms import Term, require_proof, untested_terms
+from edgetl.deploy.terms import require_proof, untested_terms
 from edgetl.profiles import DeviceProfile
 from edgetl.run import Run, RunFolder
 from edgetl.tasks.base import Decided
-from edgetl_runtime.contract import Contract
+from edgetl_runtime.contract import Contract, Term
 from edgetl_runtime.probe import facts
 
 if TYPE_CHECKING:
     from edgetl.export.run_export import Exported as FloatModel  # noqa: TC004  (loads torch; nothing reads this type)
     from edgetl.progress import Progress
     from edgetl.quantize.calibration import CalibrationSet
-    from edgetl_runtime.contract import Contract
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
