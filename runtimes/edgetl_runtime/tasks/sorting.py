@@ -35,7 +35,9 @@ class Labels:
         softmax.check_class_names(self.classes, reserved=RESERVED)
         for name in self.classes:
             if not base.is_folder_name(name):  # the service puts a part into the folder of its verdict
-                must = "names that a folder can have: printable, without / and \\, not beginning with a dot"
+                must = (
+                    "names that a folder can have: printable, without / \\ : * ? and the like, not beginning with a dot"
+                )
                 raise UsageError("classes", must, f"'{name}'", fix=f"rename the class '{name}'")
 
 
@@ -83,7 +85,7 @@ class Bounds:
 
 
 def pair_of(pair: str, classes: Sequence[str]) -> tuple[str, str]:
-    """Return truth and answer of `truth:answer`; names may hold colons themselves.
+    """Return truth and answer of `truth:answer`; names hold no colon.
 
     Raises:
         UsageError: It names no two different classes.
@@ -92,10 +94,9 @@ def pair_of(pair: str, classes: Sequence[str]) -> tuple[str, str]:
         >>> pair_of("m3:m4", ["m3", "m4"])
         ('m3', 'm4')
     """
-    for at, letter in enumerate(pair):
-        truth, answer = pair[:at], pair[at + 1 :]
-        if letter == ":" and truth in classes and answer in classes and truth != answer:
-            return truth, answer
+    truth, _, answer = pair.partition(":")
+    if truth in classes and answer in classes and truth != answer:
+        return truth, answer
     must = f"TRUTH:ANSWER=N, of two different classes of {', '.join(classes)}"
     raise UsageError("--max-confused", must, f"'{pair}'", fix=f"--max-confused {classes[0]}:{classes[1]}=0")
 

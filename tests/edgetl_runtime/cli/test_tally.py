@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgetl_runtime.cli.tally import label_of, tally, tally_lines
+from edgetl_runtime.tasks import inspection
 
 
 def test_the_nearest_folder_named_like_a_class_is_the_label_up_to_the_folder_given():
@@ -17,13 +18,18 @@ def test_the_nearest_folder_named_like_a_class_is_the_label_up_to_the_folder_giv
 
 def test_escapes_overkill_and_unsure_are_counted_apart():
     found = [("ok", "OK"), ("ok", "NOK"), ("crack", "UNSURE"), ("ok", "OK")]
-    decisions = [{"class": label, "verdict": verdict} for label, verdict in found]
-    summary = tally(decisions, ["crack", "ok", "ok", None], classes=("crack", "ok"), defect_classes=("crack",))
+    decisions = [
+        inspection.Decision(label=label, verdict=verdict, score=0.9, scores={}, defect_score=0.5)
+        for label, verdict in found
+    ]
+    labels = inspection.Labels(classes=("crack", "ok"), defect_classes=("crack",))
+    truth = ["crack", "ok", "ok", None]
+    summary = tally(inspection.TASK, labels, list(zip(decisions, truth, strict=True)))
     assert summary["verdicts"] == {"OK": 2, "NOK": 1, "UNSURE": 1}
     known = summary["labelled"]
     assert (known["n"], known["escapes"], known["overkill"], known["unsure"], known["correct_verdicts"]) == (
         3, 1, 1, 1, 0,
     )  # fmt: skip
     assert known["confusion"] == {"crack": {"crack": 0, "ok": 1}, "ok": {"crack": 1, "ok": 1}}
-    assert "escapes 1 of 1 defects, overkill 1 of 2 good, unsure 1" in "\n".join(tally_lines(summary))
-    assert tally(decisions, [None] * 4, classes=("crack", "ok"), defect_classes=("crack",))["labelled"] is None
+    assert "escapes 1 of 1 defects, overkill 1 of 2 good parts, 1 unsure" in "\n".join(tally_lines(summary))
+    assert tally(inspection.TASK, labels, [(decision, None) for decision in decisions])["labelled"] is None

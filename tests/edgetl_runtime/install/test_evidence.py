@@ -129,6 +129,7 @@ def test_an_image_that_vanished_after_its_decision_is_kept(evidence):
 
 
 def test_no_file_is_overwritten(evidence):
+    (evidence.out / "OK").mkdir()
     (evidence.out / "OK/a.png").write_bytes(b"yesterday's")
     (evidence.out / "OK/b.png").mkdir()
     part = arrive(evidence)

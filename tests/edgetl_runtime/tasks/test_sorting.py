@@ -60,14 +60,14 @@ def test_a_bound_on_a_pair_must_name_two_classes_of_the_run(pair):
     assert caught.value.fix == "--max-confused m3:m4=0"
 
 
-def test_pairs_of_classes_whose_names_hold_colons_are_taken():
-    labels = Labels(classes=("bolt:m3", "bolt:m4"))
-    assert pair_of("bolt:m3:bolt:m4", labels.classes) == ("bolt:m3", "bolt:m4")
-    bounds = Bounds(max_confused={"bolt:m3:bolt:m4": 0})
-    TASK.check_bounds(bounds, labels)
-    found = TASK.decided(np.array([[0.1, 0.9]]), labels, Params())
-    (bound,) = TASK.held(bounds, TASK.count(labels, truth=["bolt:m3"], found=found))
-    assert (bound.clause, bound.broken) == ("confused bolt:m3:bolt:m4 1 > 0", True)
+@pytest.mark.parametrize("name", ["bolt:m3", "../m3", "a/b", "..", ".m3", "m3.", "m3\n", "", "x" * 121])
+def test_a_class_is_called_like_a_folder_can_be_for_parts_are_moved_there(name):
+    with pytest.raises(UsageError, match="names that a folder can have"):
+        Labels(classes=(name, "m4"))
+
+
+def test_pair_of_names_truth_and_answer():
+    assert pair_of("m3:m 4", ("m3", "m 4")) == ("m3", "m 4")
 
 
 def test_held_yields_every_bound_with_what_was_counted():
