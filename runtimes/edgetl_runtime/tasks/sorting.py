@@ -35,9 +35,7 @@ class Labels:
         softmax.check_class_names(self.classes, reserved=RESERVED)
         for name in self.classes:
             if not base.is_folder_name(name):  # the service puts a part into the folder of its verdict
-                must = (
-                    "names that a folder can have: printable, without / \\ : * ? and the like, not beginning with a dot"
-                )
+                must = "names that a folder can have: printable, with no / : * ? or the like, no dot first"
                 raise UsageError("classes", must, f"'{name}'", fix=f"rename the class '{name}'")
 
 
