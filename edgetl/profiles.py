@@ -174,11 +174,6 @@ class DeviceProfile:
         """Return the choice for one backend, or None where the device has no use for it."""
         return next((choice for choice in self.backends if choice.name == name), None)
 
-    @property
-    def latency_note(self) -> str | None:
-        """Return what reports say instead of a latency, or None where it is measured while deploying."""
-        return None if self.measured_here else "not measured on hardware"
-
 
 def all_profiles(folder: Path | None = None) -> tuple[DeviceProfile, ...]:
     """Read every profile, sorted by name.

@@ -46,11 +46,6 @@ def test_backend_returns_none_for_one_the_device_lacks():
     assert jetson.backend("tensorrt").fast == ("int8", "f16")
 
 
-def test_latency_note_says_not_measured_on_hardware_for_a_board():
-    assert profiles.get("jetson").latency_note == "not measured on hardware"
-    assert profiles.get("local").latency_note is None
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edgetl.bench import history
+from edgetl.cli import records as command
 from edgetl_runtime.bench.record import Record, write_record
 from edgetl_runtime.errors import UsageError
 
@@ -54,6 +57,19 @@ def test_rows_mark_the_front(make: Callable[..., Record]) -> None:
     table = history.text(records).splitlines()
     assert table[1].split()[-2:] == ["0.9000", "Pareto"]
     assert table[4].split()[-1] == "-"
+
+
+def test_of_equal_records_all_are_on_the_front(make: Callable[..., Record]) -> None:
+    records = [make(1.0, accuracy=0.9), make(1.0, accuracy=0.9), make(1.0, accuracy=0.8)]
+    assert [row.front for row in history.rows(records)] == [True, True, False]
+
+
+def test_the_command_gives_rows_and_series_as_plain_values(make: Callable[..., Record], tmp_path: Path) -> None:
+    write_record(tmp_path / "a.bench.json", make(1.0, accuracy=0.9))
+    asked = argparse.Namespace(records=[tmp_path], report=None, plots=None, summary=None, force=False)
+    found = json.loads(json.dumps(command.run(asked)))
+    assert (found["records"][0]["p50_ms"], found["records"][0]["front"]) == (1.0, True)
+    assert found["series"][0]["p50_ms"] == [1.0]
 
 
 def test_markdown_escapes_what_ends_a_cell(make: Callable[..., Record]) -> None:
