@@ -61,7 +61,7 @@ def candidate_rows(
         if c["accepted"] and c.get("unproven"):
             more.append(f"UNPROVEN: {c['unproven']}")
         if c.get("close"):
-            more.append(f"narrowly: with bad luck {c['close']}")
+            more.append(f"narrowly: on other images chance may give {c['close']}")
         whole = row + ", ".join([word, *more] if c["accepted"] else more or [word])
         if len(whole) <= width:
             lines.append(whole)

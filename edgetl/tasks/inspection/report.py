@@ -76,7 +76,7 @@ def _on_escapes(test: Mapping[str, Any], escapes: int, n_defect: int, wanted: fl
     rate, bound = escapes / n_defect, _bound(test, "escape")
     events, units = counted(test, "escape")
     if wanted is not None and rate > wanted:
-        text = f"{escapes} of {n_defect} defects pass ({100 * rate:.1f} %); asked for was {100 * wanted:g} % at most."
+        text = f"{escapes} of {n_defect} defects pass ({100 * rate:.1f} %); at most {100 * wanted:g} % was asked for."
         return [Point(level="stop", text=text)]
     if rate > UNUSABLE_SHARE:
         return [Point(level="stop", text=f"{escapes} of {n_defect} defects ({100 * rate:.0f} %) pass unseen.")]

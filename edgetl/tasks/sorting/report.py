@@ -50,7 +50,7 @@ def points(test: Mapping[str, Any], wanted: float | None) -> list[Point]:
         found.append(Point(level="stop", text=f"{statement(test)}."))
     elif wanted is not None and errors > wanted * n_sorted:
         share = f"{100 * errors / n_sorted:.1f} %"
-        asked = f"asked for was {100 * wanted:g} % at most"
+        asked = f"at most {100 * wanted:g} % was asked for"
         text = f"{errors} of {n_sorted} sorted parts are in a wrong class ({share}); {asked}."
         found.append(Point(level="stop", text=text))
     elif errors > UNUSABLE_SHARE * n_sorted:

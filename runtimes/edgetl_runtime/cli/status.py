@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     try:
         busy, service = device.busy_phase(), device.service_runs()
     except PermissionError:
-        words = "what is at work, and whether the service runs, is seen by its owner alone"
+        words = "what is in progress, and whether the service runs, is seen by its owner alone"
         unseen = f"{words}: sudo -u {device.owner()} edgetl-runtime status"
     cut_off = lost or state.active is not None or device.points_to() != desired
     last = device.log.last()
@@ -50,7 +50,7 @@ def show(result: Mapping[str, Any]) -> str:
     """Return a few lines."""
     lines = [words(dict(result))]
     if result["busy"]:
-        lines.append(f"at work: {result['busy']}")
+        lines.append(f"in progress: {result['busy']}")
     if result["recovery_needed"]:
         lines.append("a command was cut off; the next one, or the service's start, recovers")
     lines.append(result["unseen"] or ("the service runs" if result["service"] else "no service runs"))

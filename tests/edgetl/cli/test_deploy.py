@@ -46,7 +46,7 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
 def test_table_says_which_term_is_kept_by_less_than_chance_may_take_away(deployed):
     kept = next(c for c in deployed.result["candidates"] if c["accepted"]) | {"close": "flips 2.41 % > 2.00"}
     rows = candidate_rows([kept], task="inspection", chosen=kept["id"])
-    assert rows[1].endswith("chosen, narrowly: with bad luck flips 2.41 % > 2.00")
+    assert rows[1].endswith("chosen, narrowly: on other images chance may give flips 2.41 % > 2.00")
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

@@ -75,7 +75,7 @@ def test_answer_is_not_yes_when_test_speaks_against_it(
 
 def test_answer_stops_when_the_escape_rate_asked_for_is_missed(good_run: Callable) -> None:
     level, texts = levels(good_run(escapes=8, fields={"aims": {"max_escape_rate": 0.01}}))
-    assert (level, texts[0]) == ("stop", "8 of 400 defects pass (2.0 %); asked for was 1 % at most.")
+    assert (level, texts[0]) == ("stop", "8 of 400 defects pass (2.0 %); at most 1 % was asked for.")
 
 
 def test_answer_names_what_forbids_commercial_use(good_run: Callable) -> None:
