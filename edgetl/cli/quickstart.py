@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edgetl
+from edgetl import tasks
 from edgetl.files import contents, taken
 from edgetl_runtime.errors import EdgetlError, UsageError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from edgetl.tasks.base import Count
 
 IMAGES = 900
 LEAST_IMAGES = 60
@@ -121,8 +124,7 @@ def show(result: Mapping[str, Any]) -> str:
     lines = [
         f"{'':34}{'float':>10}{'shipped':>10}",
         f"{'accuracy on test (n = ' + str(test['n']) + ')':34}{test['float_accuracy']:>10.4f}{test['accuracy']:>10.4f}",
-        f"{'escapes of ' + str(test['n_defect']) + ' defects':34}{test['float_escapes']:>10}{test['escapes']:>10}",
-        f"{'overkill of ' + str(test['n_good']) + ' good parts':34}{test['float_overkill']:>10}{test['overkill']:>10}",
+        *(_counted(test, count) for count in tasks.get(local["task"]).counts),
         f"{'flips':34}{'':>10}{test['flips']:>10}",
         "",
         f"{'encoded image to decision':34}{'p50 ms':>10}{'p99 ms':>10}",
@@ -131,11 +133,16 @@ def show(result: Mapping[str, Any]) -> str:
         f"{'  on a Jetson':34}{'not measured on hardware':>24}",
         "",
         *(_shipped(d) for d in (local, jetson)),
-        f"model of {by_id[local['chosen']]['size_bytes'] / 1e6:.1f} MB; {test['statement']}",
+        f"model of {by_id[local['chosen']]['size_bytes'] / 1e6:.1f} MB; {'; '.join(test['statements'])}",
         f"frozen baseline on test: {result['finetune']['baseline_test']['accuracy']:.4f}; report: {result['report']}",
         f"{result['seconds']:.0f} s in all. Images: elpv, CC BY-NC-SA 4.0, not for commercial use.",
     ]
     return "\n".join(lines)
+
+
+def _counted(test: Mapping[str, Any], count: Count) -> str:
+    title = f"{count.key} of {test[count.of]}"
+    return f"{title:34}{test[f'float_{count.key}']:>10}{test[count.key]:>10}"
 
 
 def _ms(figures: Mapping[str, float | None]) -> str:
