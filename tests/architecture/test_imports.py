@@ -47,7 +47,7 @@ FLOORS = (
 DEVICE_FLOORS = (
     {"version", "errors"},
     {"schema", "children", "durable", "locks", "proof", "memory", "measure", "image_files", "onnx_walk", "preprocess"},
-    {"signature", "tiff", "tasks"},
+    {"contract", "signature", "tiff", "tasks"},
     {"jpeg"},
     {"decode", "manifest"},
     {"bundle", "golden", f"{DEVICE}.backends.base"},
@@ -405,7 +405,7 @@ def test_every_exception_to_the_rules_is_still_needed():
 def test_the_arrows_of_architecture_md_are_the_floors_of_this_guard(floors):
     drawn = " < ".join(f"`{' '.join(sorted(filter(None, map(drawn_as, floor))))}`" for floor in floors)
     text = " ".join((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split())
-    assert drawn.removesuffix(" < ``") in text
+    assert drawn.replace(" < ``", "") in text  # the package's own door and program are no rooms
 
 
 def drawn_as(name: str) -> str:
