@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, LINE = "#22303c", "#8b97a3", "#dfe4e9"
-GOOD, DEFECT, ACCENT = "#2b6cb0", "#c2552d", "#1f7a4d"
+GOOD, WARM, ACCENT = "#2b6cb0", "#c2552d", "#1f7a4d"
 WIDE, NARROW = (10.4, 3.4), (5.1, 3.7)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

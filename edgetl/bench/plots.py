@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgetl.metrics import pareto_front
-from edgetl.plotting import ACCENT, DEFECT, FAINT, GOOD, STYLE
+from edgetl.plotting import ACCENT, FAINT, GOOD, STYLE, WARM
 from edgetl_runtime.bench.record import pooled
 from edgetl_runtime.measure import percentile
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgetl_runtime.bench.record import Record
 
 SIZE = (7.6, 3.4)
-COLOURS = (GOOD, DEFECT, ACCENT, "#7a5195", "#8b6914", "#444444")
+COLOURS = (GOOD, WARM, ACCENT, "#7a5195", "#8b6914", "#444444")
 MOST_CURVES = len(COLOURS)
 
 
@@ -122,7 +122,7 @@ def trend(one: Series) -> Figure:
         for start, end in itertools.pairwise(edges):
             axes.hlines(float(np.median(one.p50_ms[start:end])), start, end - 1, color=ACCENT)
         for at in one.changes:
-            axes.axvline(at - 0.5, color=DEFECT, linestyle="--")
+            axes.axvline(at - 0.5, color=WARM, linestyle="--")
         axes.set_xticks(order[:: max(1, len(order) // 8)])
         axes.set_xticklabels([one.created[i][:10] for i in order[:: max(1, len(order) // 8)]])
         axes.set(ylabel="image to decision, p50 ms", title=f"{one.line} {one.variant}, {one.cpu}")

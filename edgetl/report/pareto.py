@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgetl.metrics import pareto_front
-from edgetl.plotting import ACCENT, DEFECT, FAINT, GOOD, INK, new_figure, plain, plot_style, uri
+from edgetl.plotting import ACCENT, FAINT, GOOD, INK, WARM, new_figure, plain, plot_style, uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def pareto_picture(marks: Sequence[Mark], *, untimed: int = 0, p99_bound_ms: flo
             _draw(axes, mark)
         _label(axes, marks if len(marks) <= MOST_LABELS else [m for m in marks if m in front or m.chosen])
         if p99_bound_ms is not None:
-            axes.axvline(p99_bound_ms, color=DEFECT, linewidth=1.2, linestyle=(0, (4, 2)), label="p99 of the contract")
+            axes.axvline(p99_bound_ms, color=WARM, linewidth=1.2, linestyle=(0, (4, 2)), label="p99 of the contract")
         note = f"; {untimed} not measured" if untimed else ""
         axes.set(xlabel=f"p50 from encoded image to decision, ms (thin bar: to p99{note})")
         axes.set(ylabel="accuracy on validation, %")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgetl.plotting import DEFECT, FAINT, GOOD, NARROW, WIDE, new_figure, plain, plot_style, uri
+from edgetl.plotting import FAINT, GOOD, NARROW, WARM, WIDE, new_figure, plain, plot_style, uri
 from edgetl.report.predictions import reliability
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def training_curves(epochs: Sequence[Mapping[str, Any]], baseline: Mapping[str, 
             axes.plot(x, [_finite(e.get(key)) for e in epochs], color=colour, label=name, linewidth=1.8, marker=".")
         for key, axes in (("val_log_loss", left), ("val_accuracy", right)):
             if baseline is not None:
-                axes.axhline(_finite(baseline.get(key)), color=DEFECT, linestyle=(0, (4, 3)), label="frozen baseline")
+                axes.axhline(_finite(baseline.get(key)), color=WARM, linestyle=(0, (4, 3)), label="frozen baseline")
             _mark_phases(axes, [str(e.get("phase", "")) for e in epochs])
             axes.set(xlabel="epoch, all phases", xlim=(0.5, len(epochs) + 0.5))
             axes.margins(y=0.12)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgetl.plotting import DEFECT, GOOD, new_figure, plain, plot_style, uri
+from edgetl.plotting import GOOD, WARM, new_figure, plain, plot_style, uri
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def sensitivity_picture(ranking: Ranking) -> str:
         height = max(1.6, 0.22 * len(layers) + 0.9)
         figure, (left, right) = new_figure((10.4, height), ncols=2, sharey=True, width_ratios=(2, 1))
         at = np.arange(len(layers))
-        left.barh(at, [damage for _, damage, _, _ in layers], color=DEFECT, height=0.65)
+        left.barh(at, [damage for _, damage, _, _ in layers], color=WARM, height=0.65)
         for y, (_, damage, decisions, _) in zip(at, layers, strict=True):
             if decisions:
                 words = f"{PER_CENT * decisions:.0f} % of labels change"

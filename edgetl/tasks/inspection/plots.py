@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgetl.plotting import DEFECT, FAINT, GOOD, INK, LINE, NARROW, new_figure, plain, plot_style, uri
+from edgetl.plotting import FAINT, GOOD, INK, LINE, NARROW, WARM, new_figure, plain, plot_style, uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def roc(rows: Mapping[str, Sequence[Any]], run: Any) -> str:  # noqa: ANN401  (e
         test = run.test
         if test["n_good"] and test["n_defect"]:
             point = (test["overkill"] / test["n_good"], 1 - test["escapes"] / test["n_defect"])
-            axes.plot(*point, "o", color=DEFECT, markersize=8, label="threshold of this run, test", clip_on=False)
+            axes.plot(*point, "o", color=WARM, markersize=8, label="threshold of this run, test", clip_on=False)
         axes.set(xlabel="good parts rejected (overkill rate)", ylabel="defects found", xlim=(-0.01, 1), ylim=(0, 1.01))
         axes.legend(loc="lower right", fontsize=9)
         return uri(figure)
@@ -60,7 +60,7 @@ def score_histograms(rows: Sequence[Any], run: Any) -> str:  # noqa: ANN401  (ed
         )
         for axes, name in zip(grid[:, 0], classes, strict=True):
             scores = [r.details["defect_score"] for r in rows if r.label == name]
-            colour = DEFECT if name in run.labels.defect_classes else GOOD
+            colour = WARM if name in run.labels.defect_classes else GOOD
             axes.hist(scores, bins=np.linspace(0, 1, 41), color=colour, alpha=0.85)
             axes.set_yscale("log", nonpositive="clip")
             axes.set_ylim(0.7, max(10, 1.5 * len(scores)))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.api.contracts import PER_CLASS, contract_words
+from edgetl.api.contracts import contract_words, terms_of_tasks
 from edgetl.cli.contract_options import add_contract_options, read_contract
-from edgetl.deploy.contract import ClassBounds
+from edgetl.deploy.contract import Judge
 from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.tasks import inspection
 
 
 @pytest.fixture
@@ -31,11 +32,13 @@ def read(tmp_path):
 
 
 def test_every_term_of_the_contract_has_an_option(read):
-    names = [name for name in Contract.__dataclass_fields__ if name != "per_class"]
+    names = [name for name in Contract.__dataclass_fields__ if name != "of_task"]
     words = [word for name in names for word in ("--" + name.replace("_", "-"), "3")]
     contract = read(*words)
     assert [getattr(contract, name) for name in names] == [3] * len(names)
-    assert set(PER_CLASS.values()) == set(ClassBounds.__dataclass_fields__)
+    for one in terms_of_tasks():
+        value = "ok:crack=3" if dict(one.keywords).get("nargs") else "3"
+        assert set(read(one.name, value).of_task) == {one.field}
 
 
 def test_nothing_given_is_the_default(read):
@@ -43,38 +46,42 @@ def test_nothing_given_is_the_default(read):
 
 
 def test_options_win_over_the_file_class_by_class(read):
-    per_class = "[contract.per_class.crack]\nmax_escapes = 2\n[contract.per_class.dent]\nmax_escapes = 3"
-    file = f"[contract]\nmax_escapes = 5\n{per_class}"
+    file = "[contract]\nmax_escapes = 5\nmax_escapes_of = { crack = 2, dent = 3 }"
     found = read("--max-escapes-of", "crack=0", "a=b=1", "--max-overkill-of", "ok=4", contract=file)
-    assert found.max_escapes == 5
-    assert found.per_class == {
-        "crack": ClassBounds(max_escapes=0),
-        "dent": ClassBounds(max_escapes=3),
-        "a=b": ClassBounds(max_escapes=1),
-        "ok": ClassBounds(max_overkill=4),
+    assert found.of_task == {
+        "max_escapes": 5,
+        "max_escapes_of": {"crack": 0, "dent": 3, "a=b": 1},
+        "max_overkill_of": {"ok": 4},
     }
 
 
 def test_the_file_says_single_classes_as_the_option_does(read):
-    assert set(PER_CLASS) == {"max_escapes_of", "max_overkill_of"}
     file = "[contract]\nmax_escapes_of = { crack = 0, dent = 1 }\n[contract.max_overkill_of]\nok = 4"
-    found = read("--max-escapes-of", "dent=2", contract=file).per_class
-    assert found == {
-        "crack": ClassBounds(max_escapes=0),
-        "dent": ClassBounds(max_escapes=2),
-        "ok": ClassBounds(max_overkill=4),
-    }
-    with pytest.raises(UsageError, match="a table of classes"):
-        read(contract="[contract]\nmax_escapes_of = 0")
-    with pytest.raises(UsageError, match="max_escapes"):
-        read(contract="[contract]\nmax_escapes_of = { crack = 'none' }")
+    found = read("--max-escapes-of", "dent=2", contract=file).of_task
+    assert found == {"max_escapes_of": {"crack": 0, "dent": 2}, "max_overkill_of": {"ok": 4}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("max_escapes_of = 0", "max_escapes_of must be"),
+        ("max_escapes_of = { crack = 'none' }", "crack must be of type int"),
+        ("max_confused = { 'crack:ok' = 0 }", "key 'max_confused'"),
+        ("max_escapes = -1", "--max-escapes must be 0 or above"),
+    ],
+)
+def test_what_is_wrong_with_a_term_of_a_task_is_said_where_the_task_is_known(read, text, words):
+    labels = inspection.Labels(classes=("crack", "ok"), defect_classes=("crack",))
+    with pytest.raises(UsageError) as caught:
+        Judge.of(read(contract=f"[contract]\n{text}"), task="inspection", labels=labels)
+    assert words in str(caught.value)
 
 
 def test_the_example_file_is_a_contract(read):
     found = read(contract=(Path(__file__).parents[3] / "examples" / "contract.toml").read_text())
-    assert (found.p99_ms, found.per_class) == (
+    assert (found.p99_ms, found.of_task) == (
         8,
-        {"crack": ClassBounds(max_escapes=0), "ok": ClassBounds(max_overkill=5)},
+        {"max_escapes": 2, "max_escapes_of": {"crack": 0}, "max_overkill_of": {"ok": 5}},
     )
 
 
@@ -89,7 +96,7 @@ def test_options_of_a_contract_are_read_back_as_that_contract():
         max_drop_pp=1.5,
         max_escapes=0,
         p99_ms=8.0,
-        per_class={"deep crack": ClassBounds(max_escapes=1, max_overkill=None)},
+        max_escapes_of={"deep crack": 1},
     )
     words = contract_words(contract)
     assert words[:2] == ["--max-drop-pp", "1.5"]
