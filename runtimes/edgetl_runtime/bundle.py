@@ -394,7 +394,7 @@ def _read_at(path: Path, descriptor: int, start: int, size: int) -> bytes:
     try:
         data = os.pread(descriptor, size, start)
     except OSError as error:  # a stick pulled out, a closed bundle
-        raise BundleError(f"bundle {path}", "readable", f"{error.strerror}", fix="copy the bundle again") from error
+        raise unreadable(BundleError, f"bundle {path}", error, path=path) from error
     if len(data) != size:
         raise BundleError(f"bundle {path}", "complete", "a truncated one", fix="copy the bundle again")
     return data
