@@ -47,8 +47,7 @@ FLOORS = (
 DEVICE_FLOORS = (
     {"version", "errors"},
     {"schema", "children", "durable", "locks", "proof", "memory", "measure", "image_files", "onnx_walk", "preprocess"},
-    {"contract"},
-    {"signature", "tiff", "tasks"},
+    {"contract", "signature", "tiff", "tasks"},
     {"jpeg"},
     {"decode", "manifest"},
     {"bundle", "golden", f"{DEVICE}.backends.base"},
