@@ -35,7 +35,7 @@ class GoldenReport:
         opencv_bundle: Version that made the bundle; empty if it does not say.
         max_abs: Largest difference of a score, on the bundle's tensors.
         tolerance: That it had to keep.
-        near_threshold: Images whose label or verdict differs, but so near a border that it may.
+        near_border: Images whose label or verdict differs, but so near a border that it may.
         preprocess_flips: Images whose label or verdict differs on this machine's own tensors; 0 if those are equal.
     """
 
@@ -48,7 +48,7 @@ class GoldenReport:
     opencv_bundle: str
     max_abs: float
     tolerance: float
-    near_threshold: int
+    near_border: int
     preprocess_flips: int
 
 
@@ -98,7 +98,7 @@ def check(session: Session, bundle: Bundle) -> GoldenReport:
         opencv_bundle=made_with,
         max_abs=float(differences.max()),
         tolerance=tolerance,
-        near_threshold=int(flips.sum()),
+        near_border=int(flips.sum()),
         preprocess_flips=int(own_flips.sum()),
     )
 

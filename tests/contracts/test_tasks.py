@@ -64,7 +64,7 @@ def test_a_toy_task_is_trained_exported_quantized_bundled_measured_and_decides(c
     assert deployed["chosen"] == "onnxruntime-int8-t1"
     verified = call("edgetl_runtime", "verify", bundle)
     assert verified["exit"] == 0
-    verdicts = {"HOLE", "OK", "UNSURE"}
+    verdicts = {"GOOD", "HOLE", "UNSURE"}
     decided = call("edgetl_runtime", "predict", bundle, parts)
     assert {one["verdict"] for one in decided["decisions"]} <= verdicts
     assert set(decided["summary"]["verdicts"]) == verdicts
@@ -105,6 +105,11 @@ WORDS = re.compile(
 )
 MAY_NAME = {
     "edgetl/data/elpv.py": "the demo's images are of defective cells",
+    "edgetl/api/measurement.py": "bench's own two limits, older than the contract's terms",
+    "edgetl/bench/": "the same two limits, and a column of old records",
+    "edgetl_runtime/bench/limits.py": "the same two limits",
+    "edgetl_runtime/bench/options.py": "the same two limits",
+    "edgetl/cli/contract_options.py": "an example in a help text",
     "edgetl_runtime/doctor/": "temperatures of chips",
     "edgetl_runtime/bench/conditions.py": "temperature of the chip",
     "edgetl_runtime/bench/statistics.py": "a threshold of a change in latency",
@@ -136,7 +141,7 @@ def named(path):
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explained:
             words = node.value
         for word in WORDS.findall(words):
-            if word != "escape":  # of HTML
+            if word not in ("escape", "unicode_escape"):  # of HTML and of letters
                 yield f"{path.name}:{getattr(node, 'lineno', 0)} {word}"
 
 
@@ -162,7 +167,5 @@ def test_every_exception_is_needed():
 
 def test_a_planted_name_is_found(tmp_path):
     path = tmp_path / "planted.py"
-    path.write_text(
-        '"""Defects are explained."""\nif run.task == "inspection" and run.nok_threshold > 0.5:\n    pass\n'
-    )
+    path.write_text('"""Defects are explained."""\nif run.task == "inspection" and run.nok_threshold > 0:\n    pass\n')
     assert len(list(named(path))) == 2

@@ -60,7 +60,7 @@ def test_check_passes_and_reports_figures(backend: str, path: Path) -> None:
     assert (report.backend, report.count, report.tensors_equal, report.max_grey_levels) == (backend, 16, True, 0)
     assert report.max_abs < 1e-5
     assert (report.opencv_here, report.opencv_bundle) == (cv2.__version__, cv2.__version__)
-    assert (report.near_threshold, report.preprocess_flips) == (0, 0)
+    assert (report.near_border, report.preprocess_flips) == (0, 0)
 
 
 def test_check_refuses_scores_beyond_the_tolerance(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_check_allows_another_verdict_only_near_the_threshold(
         golden_decisions=golden.decisions_of(session.task, scores, session.manifest.labels, at_border),
     )
     shifted_logits(session, 0.02, monkeypatch)
-    assert golden.check(session, session.bundle).near_threshold >= 1
+    assert golden.check(session, session.bundle).near_border >= 1
     # the same flip, where it is said that scores move by less than the distance to the threshold
     monkeypatch.setattr(golden, "_near_border", lambda *_: np.zeros(16, bool))
     with pytest.raises(GoldenError, match="another label or verdict at image"):
@@ -109,7 +109,7 @@ def test_check_refuses_thresholds_that_change_a_golden_verdict(backend: str, pat
                 golden.check(opened, opened.bundle)
         harmless = (above + max(score for score in scores if score < 0.5)) / 2
         altered(opened, params=params_at(harmless))
-        assert golden.check(opened, opened.bundle).near_threshold == 0
+        assert golden.check(opened, opened.bundle).near_border == 0
 
 
 @pytest.mark.parametrize("changes", [{"defect_classes": ("ok",)}, {"classes": ("ok", "bad")}])

@@ -29,7 +29,7 @@ _SEARCHED = ("edgetl_runtime", "numpy", "cv2")
 UNIT = """\
 {header}
 [Unit]
-Description=edgetl inspection service ({root_words})
+Description=edgetl station service ({root_words})
 After=local-fs.target
 RequiresMountsFor={paths}
 # a station nobody may log into: it never stops trying; a trial has three starts
