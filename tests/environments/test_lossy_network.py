@@ -162,7 +162,7 @@ def test_a_copy_arrives_whole_through_loss(far: Far, tmp_path: Path) -> None:
 def test_a_copy_goes_on_where_the_network_went_away(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network comes back when its loss has been noticed."""
     source = tmp_path / "part.edgetl"
-    source.write_bytes(random.Random(1).randbytes(2 * 2**20))
+    source.write_bytes(random.Random(1).randbytes(16 * 2**20))  # far more than a connection holds on its way
     outages = iter([True])
 
     def advance(done: int, total: int) -> None:
