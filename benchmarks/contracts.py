@@ -108,20 +108,20 @@ class Memory:
 
     def install(self) -> None:
         """Put the remembering functions in the place of those of the deployment."""
-        self._logits_of, self._load, self._verify = room.logits_of, image_room.load_images, written.verify
+        self._outputs_of, self._load, self._verify = room.outputs_of, image_room.load_images, written.verify
         self._measure = measuring.measure_candidates
-        room.logits_of = self.logits_of
+        room.outputs_of = self.outputs_of
         image_room.load_images = self.load_images
         measuring.measure_candidates = self.measure_candidates
         written.verify = self.verify
 
-    def logits_of(self, backend: str, model: bytes, options: LoadOptions, images: np.ndarray) -> np.ndarray:
+    def outputs_of(self, backend: str, model: bytes, options: LoadOptions, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run a model over images, once."""
         key = digest(backend, options.precision, model, images.tobytes())
         path = self.folder / f"logits-{key}.npy"
         if not path.is_file():
-            np.save(path, self._logits_of(backend, model, options, images))
-        return np.load(path)
+            np.save(path, self._outputs_of(backend, model, options, images)["logits"])
+        return {"logits": np.load(path)}
 
     def load_images(self, samples: Sequence[Sample], spec: PreprocessSpec, **options: object) -> np.ndarray:
         """Decode a split, once."""
@@ -244,7 +244,7 @@ class Bench:
         """Count what the decisions mean for the labels of the listing."""
         truth = [label for _, label in self.files[split]]
         pairs = list(zip(truth, decided, strict=True))
-        defects = set(self.run.defect_classes)
+        defects = set(self.run.labels.defect_classes)
         passed = [t for t, (_, verdict) in pairs if t in defects and verdict == "OK"]
         rejected = [t for t, (_, verdict) in pairs if t not in defects and verdict == "NOK"]
         return {

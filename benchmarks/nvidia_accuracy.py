@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from conditions import conditions, record_path, write_record
 
+from edgetl import tasks
 from edgetl.data.images import load_images
 from edgetl.data.split_file import read_split
 from edgetl.deploy import candidates as room
-from edgetl.deploy import judging
 from edgetl.export.run_export import export_run
-from edgetl.metrics import flips
 from edgetl.nvidia import gate
 from edgetl.quantize import recipe as recipes
 from edgetl.quantize.calibration import select
@@ -73,15 +72,16 @@ def evaluate(path: Path) -> dict[str, Any]:
     model = export_run(folder, run).model
     calibration = select(images["train"], labels["train"], seed=run.config["seed"])
     truth = labels["test"]
-    expected = room.logits_of("onnxruntime", model, FLOAT, images["test"])
+    expected = room.outputs_of("onnxruntime", model, FLOAT, images["test"])["logits"]
+    task = tasks.get(run.task)
     right = float((expected.argmax(axis=1) == truth).mean())
-    decided = judging.decisions_of(run, expected, run.thresholds, run.temperature)
+    decided = task.decided({"logits": expected}, truth, run.labels, run.params)
     rows = []
     for recipe in (r for r in recipes.for_backend("tensorrt") if r.file.rung == 0 and r.file.precision != "f32"):
         made, _ = room.make_model(recipe, model, calibration, folder.path / "quantized")
-        logits = room.logits_of("onnxruntime", made, FLOAT, images["test"])
+        logits = room.outputs_of("onnxruntime", made, FLOAT, images["test"])["logits"]
         accuracy = float((logits.argmax(axis=1) == truth).mean())
-        changed = flips(decided, judging.decisions_of(run, logits, run.thresholds, run.temperature))
+        changed = decided.flips(task.decided({"logits": logits}, truth, run.labels, run.params))
         rows.append(
             {
                 "recipe": recipe.name,

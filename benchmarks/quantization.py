@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from conditions import conditions, record_path, write_record
 
+from edgetl import tasks
 from edgetl.deploy import candidates as room
 from edgetl.deploy import judging
 from edgetl.deploy.climbing import Climber
+from edgetl.deploy.contract import Judge
 from edgetl.deploy.plan import PlannedCandidate
 from edgetl.deploy.retraining import retrained
-from edgetl.metrics import flips
 from edgetl.quantize import equalise, graph, observe
 from edgetl.quantize import recipe as recipes
 from edgetl.run import RunFolder
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from edgetl.tasks.base import Decided
 
     Part = Callable[["Bench"], dict[str, Any]]
 
@@ -82,14 +85,18 @@ class Bench:
         self.floats = {n: observe.logits(graph.load(self.model), self.splits[n].images) for n in ("val", "test")}
         self.reference = self._reference("val")
 
-    def _reference(self, split: str) -> judging.Reference:
-        return judging.reference_of(self.run, self.floats[split], self.splits[split].labels)
+    def _reference(self, split: str) -> Decided:
+        return self.decided(self.floats[split], self.splits[split].labels, self.run.params)
+
+    def decided(self, logits: NDArray[np.float32], truth: NDArray[np.int64], params: Any) -> Decided:  # noqa: ANN401  (the task's)
+        """Decide on the logits of labelled images."""
+        return tasks.get(self.run.task).decided({"logits": logits}, truth, self.run.labels, params)
 
     def climber(self) -> Climber:
         """Return the climber that `deploy` would use."""
         return Climber(
             self.run,
-            contract=CONTRACT,
+            against=Judge.of(CONTRACT, task=self.run.task, labels=self.run.labels),
             reference=self.reference,
             val=self.splits["val"],
             model=self.model,
@@ -101,28 +108,26 @@ class Bench:
     def judged(self, backend: str, model: bytes) -> dict[str, Any]:
         """Judge a model on validation, then look at test at the thresholds found there."""
         judged = self.climber().judged(backend, model, F32)
-        logits = room.evaluated(backend, model, F32, self.splits["test"].images)
+        logits = room.evaluated(backend, model, F32, self.splits["test"].images)["logits"]
         return {
             "val": {key: judged[key] for key in ("drop_pp", "flips", "why")} | {"n": judged["val"]["n"]},
-            "test": self.on_test(judged, logits),
+            "test": self.on_test(judged["params"], logits),
         }
 
-    def on_test(self, judged: dict[str, Any], logits: NDArray[np.float32]) -> dict[str, Any]:
+    def on_test(self, params: Any, logits: NDArray[np.float32]) -> dict[str, Any]:  # noqa: ANN401  (the task's)
         """Return drop and flips of logits of the first test images at a candidate's thresholds."""
         n = len(logits)
         labels = self.splits["test"].labels[:n]
-        reference = judging.reference_of(self.run, self.floats["test"][:n], labels)
-        at = (judged["thresholds"], judged["temperature"])
-        metrics = judging.metrics_of(self.run, logits, labels, *at)
-        decisions = judging.decisions_of(self.run, logits, *at)
-        count = int(flips((reference.verdicts, reference.labels), decisions).sum())
+        reference = self.decided(self.floats["test"][:n], labels, self.run.params)
+        candidate = self.decided(logits, labels, params)
+        count = int(reference.flips(candidate).sum())
         return {
             "n": n,
-            "drop_pp": 100 * (reference.val["accuracy"] - metrics["accuracy"]),
+            "drop_pp": 100 * (reference.figures["accuracy"] - candidate.figures["accuracy"]),
             "flips": count,
             "flips_pct": 100 * count / n,
-            "flips_of_the_class_alone": int((reference.labels != decisions[1]).sum()),
-            "escapes": metrics["escapes"],
+            "flips_of_the_class_alone": int((reference.answers != candidate.answers).sum()),
+            "escapes": candidate.figures["escapes"],
         }
 
     def infer_ms(self, backend: str, *models: bytes) -> list[dict[str, float | None]]:
@@ -163,11 +168,10 @@ def ladder(backend: str, *, vnni: bool = True) -> Part:
         started = time.monotonic()
         found = bench.climber().climb(planned)[0]
         seconds = time.monotonic() - started
-        judged = {"thresholds": found.thresholds, "temperature": found.temperature}
-        logits = room.evaluated(backend, found.model, F32, bench.splits["test"].images)
+        logits = room.evaluated(backend, found.model, F32, bench.splits["test"].images)["logits"]
         record = {
             "val": {"drop_pp": found.drop_pp, "flips": found.flips, "why": found.why, "n": found.val["n"]},
-            "test": bench.on_test(judged, logits),
+            "test": bench.on_test(found.params, logits),
             "seconds": seconds,
             **{key: found.evidence[key] for key in ("rung", "evaluations", "steps")},
             "requires": list(found.requires.cpu_flags),
@@ -198,9 +202,8 @@ def _elsewhere(
         command = [*emulator, sys.executable, "-c", EVALUATE, found.backend, *files, str(count)]
         subprocess.run(command, env={**os.environ, **environment}, check=True, stderr=subprocess.DEVNULL)
         logits = np.load(folder / "logits.npy")
-    here = room.evaluated(found.backend, found.model, F32, bench.splits["test"].images[:count])
-    judged = {"thresholds": found.thresholds, "temperature": found.temperature}
-    return bench.on_test(judged, logits) | {"largest_difference_of_logits": float(np.abs(here - logits).max())}
+    here = room.evaluated(found.backend, found.model, F32, bench.splits["test"].images[:count])["logits"]
+    return bench.on_test(found.params, logits) | {"largest_difference_of_logits": float(np.abs(here - logits).max())}
 
 
 def ort_default(bench: Bench) -> dict[str, Any]:
@@ -277,10 +280,11 @@ def accuracy_control(bench: Bench) -> dict[str, Any]:
     logits = {
         n: np.concatenate([compiled(image[None])[0] for image in bench.splits[n].images]) for n in ("val", "test")
     }
-    judged = judging.judge(bench.run, CONTRACT, bench.reference, val.labels, logits["val"])
+    against = Judge.of(CONTRACT, task=bench.run.task, labels=bench.run.labels)
+    judged = judging.judge(bench.run, against, bench.reference, val.labels, {"logits": logits["val"]})
     return {
         "val": {key: judged[key] for key in ("drop_pp", "flips", "why")} | {"n": len(val.labels)},
-        "test": bench.on_test(judged, logits["test"]),
+        "test": bench.on_test(judged["params"], logits["test"]),
         "seconds": seconds,
         "evaluations": len(passes),
         "evaluations_in_whole_passes": sum(passes),
