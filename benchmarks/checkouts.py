@@ -16,14 +16,12 @@ import math
 import statistics
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conditions import conditions, write_record
 
-from edgetl.deploy import bundle_writer
 from edgetl_runtime.bench.compare import difference
 from edgetl_runtime.bench.exclusion import measuring_alone
 from edgetl_runtime.bench.record import Round
@@ -53,13 +51,15 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of images; default are the bundle's golden images")
     parser.add_argument("--variant")
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--before-lacks", metavar="KEY", help="key of a variant that the first checkout does not know")
+    parser.add_argument("--before-bundle", type=Path, help="the same models as the first checkout reads them")
     parser.add_argument("--record", default="checkouts", help="name of the record")
     parser.add_argument("--trial", action="store_true", help="count disturbed rounds, record nothing")
     args = parser.parse_args()
     began = conditions()
-    with tempfile.TemporaryDirectory() as folder, measuring_alone():
-        older = without(args.bundle, args.before_lacks, Path(folder) / "older.edgetl")
+    older = args.before_bundle or args.bundle
+    if models(older) != models(args.bundle):
+        parser.error("the two bundles hold different models: deploy the same run with both checkouts")
+    with measuring_alone():
         pairs, repeated = take(args, {"A": (args.before, older), "B": (args.after, args.bundle)})
     record = {
         "schema": "edgetl.bench.checkouts/1",
@@ -157,18 +157,10 @@ def judged(pairs: list[tuple[Round, Round]], name: str) -> dict[str, Any]:
     }
 
 
-def without(bundle: Path, key: str | None, path: Path) -> Path:
-    """Write the bundle without a key of its variants, as an older checkout reads it."""
-    if key is None:
-        return bundle
+def models(bundle: Path) -> dict[str, bytes]:
+    """Return the models of a bundle, however its manifest is written."""
     with zipfile.ZipFile(bundle) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(members["manifest.json"])
-    for variant in manifest["variants"]:
-        del variant[key]
-    members |= {"manifest.json": json.dumps(manifest).encode(), "signature.json": b'{"signatures": []}\n'}
-    bundle_writer._write(path, members.items())
-    return path
+        return {name: archive.read(name) for name in archive.namelist() if name.startswith("models/")}
 
 
 def commit_of(checkout: Path) -> str:

@@ -149,6 +149,7 @@ class Candidate:
             "evaluations": self.evidence.get("evaluations"),
             "kept_float": self.evidence.get("kept_float", []),
             "accepted": self.accepted,
+            "broken": len(self.why),
             "why": "; ".join(self.why),
             "close": "; ".join(self.close) if self.accepted else "",
         }

@@ -53,11 +53,11 @@ def best_first(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Order candidates by what they break: fewest terms, then least drop, then fewest flips.
 
     Example:
-        >>> few, many = {"why": "a", "drop_pp": 9.0, "flips": 9}, {"why": "a; b", "drop_pp": 0.0, "flips": 0}
+        >>> few, many = {"broken": 1, "drop_pp": 9.0, "flips": 9}, {"broken": 2, "drop_pp": 0.0, "flips": 0}
         >>> best_first([many, few]) == [few, many]
         True
     """
-    return sorted(candidates, key=lambda c: (len(c["why"].split("; ")) if c["why"] else 0, c["drop_pp"], c["flips"]))
+    return sorted(candidates, key=lambda c: (c["broken"], c["drop_pp"], c["flips"]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

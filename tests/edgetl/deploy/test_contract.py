@@ -114,7 +114,8 @@ def test_too_large_knows_the_file():
 
 
 def test_unmet_contract_shows_the_nearest_candidate_first():
-    near, far = {"id": "near", "why": "a", "drop_pp": 0.6, "flips": 3}, {"id": "far", "why": "a; b", "drop_pp": 0.1}
+    near = {"id": "near", "why": "a", "broken": 1, "drop_pp": 0.6, "flips": 3}
+    far = {"id": "far", "why": "a; b", "broken": 2, "drop_pp": 0.1}
     error = UnmetContractError("x", "y", "z", fix="f", candidates=[{**far, "flips": 0}, near])
     assert isinstance(error, ContractError)
     said = error.to_mapping()
