@@ -97,10 +97,16 @@ class Run:
 
 
 class RunFolder:
-    """Names the files of a run and reads and writes its JSON durably."""
+    """Names the files of a run and reads and writes its JSON durably.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The folder.
+        data: Where the run's images are now, if they were moved since: a folder, in place of the one it was made from.
+    """
+
+    def __init__(self, path: Path, *, data: Path | None = None) -> None:
         self.path = path
+        self.data = data
         self.run_json = path / "run.json"
         self.config_json = path / "config.json"
         self.split_csv = path / "split.csv"

@@ -72,6 +72,7 @@ def deploy(
     allow_unproven: bool = False,
     line: str | None = None,
     embed_engine: bool = False,
+    data: AnyPath | None = None,
     golden: AnyPath | None = None,
     contract: Contract | AnyPath | None = None,
     key: AnyPath | Sequence[AnyPath] = (),
@@ -112,6 +113,7 @@ def deploy(
         allow_unproven: Write the bundle even if a bound cannot be measured here.
         line: Product line of the bundle; None takes the name of the run's folder.
         embed_engine: Add an engine compiled ahead of time for an RTX card.
+        data: Folder the run's images are in now, if they were moved since; their digests are compared.
         golden: Folder of images for the golden vectors instead of validation images.
         contract: What candidates must keep: an `edgetl.Contract` (times in milliseconds, memory in MB, rates in per
             cent), or a TOML file with a table [contract]; None takes the default one.
@@ -193,7 +195,10 @@ def _shipped(request: DeployRequest, progress: Progress, held: contextlib.ExitSt
     config, contract, delivery, out = request.config, request.contract, request.delivery, request.out
     profile = profiles.get(config.target)
     keys = check_delivery(delivery, arch=profile.arch)
-    folder = RunFolder(request.run)
+    folder = RunFolder(request.run, data=None if config.data is None else Path(config.data))
+    if request.grid is not None and config.data is not None:
+        fix = "move the images back, or deploy without --search"
+        raise UsageError("--data", "given without --search", "both", fix=fix)
     if request.grid is not None:
         folder, config = chosen_by_search(folder, request.grid, config, contract, progress, held)
     run = folder.read()

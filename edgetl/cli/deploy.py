@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add an engine compiled ahead of time for an RTX card; it is loaded from signed bundles only",
     )
+    option("--data", metavar="FOLDER", help="where the run's images are now, if they were moved since")
     option(
         "--golden",
         metavar="DIR",

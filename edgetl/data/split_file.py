@@ -6,6 +6,7 @@ It is a data set too: `edgetl finetune RUN/split.csv --out OTHER` trains on the 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgetl.data.samples import Dataset, SplitName
-    from edgetl.run import RunFolder
+    from edgetl.run import Run, RunFolder
 
 REDRAW = "--split-from none to draw a new split, or restore the file"
 COLUMNS = ("path", "label", "split", "group", "certainty", "sha256")
@@ -99,18 +100,49 @@ def _looks_at_test(run_json: Path, rows: Sequence[dict[str, str]]) -> int:
     return looks
 
 
-def read_split(path: Path, classes: Sequence[str]) -> tuple[Sample, ...]:
+def samples_of(folder: RunFolder, run: Run) -> tuple[Sample, ...]:
+    """Return the images of a run, where they are now; whoever decodes them compares their digests.
+
+    Raises:
+        RunError: The split is missing or damaged, or images are not there.
+    """
+    if folder.data is None:
+        return read_split(folder.split_csv, run.classes)
+    if not folder.data.is_dir():
+        raise UsageError(f"--data {folder.data}", "a folder", "none", fix="--data with the folder of class folders")
+    source = Path(run.config["data"])
+    before = source.parent if source.suffix.lower() == ".csv" else source
+    return read_split(folder.split_csv, run.classes, moved=(before, folder.data))
+
+
+def read_split(path: Path, classes: Sequence[str], *, moved: tuple[Path, Path] | None = None) -> tuple[Sample, ...]:
     """Read the images of a run.
+
+    Args:
+        path: The file.
+        classes: Of the run.
+        moved: The folder the images lay in, and the one they are in now.
 
     Raises:
         RunError: The file is missing or damaged, or images it names are gone.
     """
     samples = tuple(_sample(row, classes) for row in _rows(path, classes, fix="edgetl finetune DATA --out RUN --force"))
+    if moved is not None:
+        samples = tuple(dataclasses.replace(s, path=_moved(s.path, *moved)) for s in samples)
     gone = [s.path for s in samples if not s.path.is_file()]
     if gone:
         got = f"{len(gone)} images gone, the first {gone[0]}"
-        raise RunError("the run's images", "where they were", got, fix="move them back, or finetune again")
+        fix = "move them back; or, where they were moved, edgetl deploy RUN --data FOLDER"
+        raise RunError("the run's images", "where they were", got, fix=fix)
     return samples
+
+
+def _moved(path: Path, before: Path, now: Path) -> Path:
+    for root in (before, before.resolve()):
+        if path.is_relative_to(root):
+            return now / path.relative_to(root)
+    must, got = f"below {before}, to be found below {now}", str(path)
+    raise RunError("an image of the run", must, got, fix="move the images back to where they were")
 
 
 def _rows(path: Path, classes: Sequence[str] | None = None, *, fix: str) -> list[dict[str, str]]:

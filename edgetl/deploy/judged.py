@@ -148,11 +148,11 @@ def export(asked: Asked, progress: Progress) -> Exported:
     Raises:
         EdgetlError: The run or its images cannot be used.
     """
-    from edgetl.data.split_file import read_split
+    from edgetl.data.split_file import samples_of
     from edgetl.export.run_export import export_run
 
     run = asked.run
-    listed = read_split(asked.folder.split_csv, run.classes)
+    listed = samples_of(asked.folder, run)
     samples = {name: tuple(s for s in listed if s.split == name) for name in ("train", "val", "test")}
     with progress.stage("export and prove parity"):
         model = export_run(asked.folder, run)

@@ -22,6 +22,7 @@ class DeployConfig:
         rungs: How far the INT8 ladder is climbed at most; None climbs as far as needed.
         retrain: The ladder's last rung may train the float model against rounding; takes minutes and changes weights.
         line: Product line of the bundle; None takes the name of the run's folder.
+        data: Folder the run's images are in now, if they were moved since; their digests are compared.
         golden: Folder of images for the golden vectors instead of validation images.
         embed_engine: Put an engine compiled ahead of time beside the model, for targets with TensorRT for RTX.
         allow_disturbed: Take what was fastest where the measurement does not decide it to within 3 %.
@@ -35,6 +36,7 @@ class DeployConfig:
     rungs: int | None = None
     retrain: bool = False
     line: str | None = None
+    data: str | None = None
     golden: str | None = None
     embed_engine: bool = False
     allow_disturbed: bool = False

@@ -13,7 +13,7 @@ import torch
 
 from edgetl.data.images import load_images
 from edgetl.data.samples import spread
-from edgetl.data.split_file import read_split
+from edgetl.data.split_file import samples_of
 from edgetl.errors import RunError
 from edgetl.export.onnx import deployable, export_onnx
 from edgetl.export.parity import check_parity, engine_logits, flips
@@ -90,7 +90,7 @@ def _exported_before(path: Path, record_path: Path, key: dict[str, Any]) -> Expo
 
 def _export(folder: RunFolder, run: Run, path: Path) -> dict[str, Any]:
     model = load_model(folder, run)
-    samples = spread([s for s in read_split(folder.split_csv, run.classes) if s.split == "val"], PARITY_IMAGES)
+    samples = spread([s for s in samples_of(folder, run) if s.split == "val"], PARITY_IMAGES)
     images = load_images(samples, run.preprocess)
     unproven = path.with_name("unproven.onnx")
     size_px = (run.preprocess.height_px, run.preprocess.width_px)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from edgetl.data.images import load_images
 from edgetl.data.load import load_dataset
-from edgetl.data.split_file import check_split, read_split, recall, write_split
-from edgetl.errors import RunError
+from edgetl.data.split_file import check_split, read_split, recall, samples_of, write_split
+from edgetl.errors import DataError, RunError
 from edgetl.run import RunFolder, write_json
 from edgetl_runtime.errors import UsageError
 
@@ -135,3 +137,21 @@ def test_recall_refuses_a_split_that_the_run_beside_it_does_not_know(run, words,
         with pytest.raises(RunError, match=words) as caught:
             recall(split_from, RunFolder(tmp_path))
         assert caught.value.fix.startswith("--split-from none to draw a new split")
+
+
+def test_a_run_whose_images_were_moved_finds_them_where_they_are_now(run_folder, tmp_path):
+    run = run_folder.read()
+    before = Path(run.config["data"])
+    moved = shutil.copytree(before, tmp_path / "moved.v2")
+    there = samples_of(RunFolder(run_folder.path, data=moved), run)
+    here = samples_of(run_folder, run)
+    assert [s.path.relative_to(moved) for s in there] == [s.path.relative_to(before.resolve()) for s in here]
+    assert [dataclasses.replace(s, path=Path()) for s in there] == [dataclasses.replace(s, path=Path()) for s in here]
+    there[0].path.write_bytes(there[1].path.read_bytes())
+    with pytest.raises(DataError, match="as it was when scanned"):
+        load_images(there[:1], run.preprocess)
+    there[2].path.unlink()
+    with pytest.raises(RunError, match=r"1 images gone, the first .*moved(?s:.)*--data FOLDER"):
+        samples_of(RunFolder(run_folder.path, data=moved), run)
+    with pytest.raises(UsageError, match="a folder; got none"):
+        samples_of(RunFolder(run_folder.path, data=tmp_path / "nowhere"), run)
