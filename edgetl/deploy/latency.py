@@ -16,14 +16,13 @@ import numpy as np
 
 from edgetl.deploy.candidates import Candidate
 from edgetl.deploy.ranking import rank
-from edgetl_runtime import backends, tasks
+from edgetl_runtime import backends
 from edgetl_runtime.backends.base import BackendSession
 from edgetl_runtime.bench.exclusion import measuring_alone
-from edgetl_runtime.decode import decode
 from edgetl_runtime.measure import percentile, time_calls, warm_up
-from edgetl_runtime.preprocess import preprocess
 from edgetl_runtime.probe import facts
 from edgetl_runtime.proof import Standing
+from edgetl_runtime.session import Decider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,24 +102,26 @@ class Machine:
 
 
 class _Timed:
-    """One loaded candidate: decides on encoded images in turns and keeps the time of the network apart."""
+    """One loaded candidate: decides as a station does, in turns, and keeps the time of the network apart."""
 
     def __init__(self, contestant: Contestant, session: BackendSession, clock_ns: Callable[[], int]) -> None:
         self.contestant, self.session, self.clock_ns = contestant, session, clock_ns
         self.turns_ms: list[tuple[float, ...] | None] = []  # None where it sat out
-        self.task = tasks.get(contestant.run.task)
-        self.labels, self.params = contestant.run.labels, contestant.candidate.params  # made and checked once
+        run = contestant.run
+        self._decider = Decider(
+            session,
+            spec=run.preprocess,
+            task=run.task,
+            labels=run.labels,
+            params=contestant.candidate.params,
+            clock_ns=clock_ns,
+        )
         self.infer_ms: list[float] = []
         self.steady = False
         self._inferring: list[float] = []
 
     def decide(self, encoded: bytes) -> None:
-        spec = self.contestant.run.preprocess
-        tensor = preprocess(decode(encoded, spec), spec, colour="rgb")
-        begin = self.clock_ns()
-        outputs = self.session.infer(tensor[np.newaxis])
-        self._inferring.append((self.clock_ns() - begin) / _NS_PER_MS)
-        self.task.decide(outputs, self.labels, self.params)
+        self._inferring.append(self._decider.predict(encoded).timings_ms["infer"])
 
     def warm_up(self, max_seconds: float) -> None:
         images = self.contestant.encoded

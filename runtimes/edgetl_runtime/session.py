@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edgetl_runtime.backends.base import Artifact, Backend, BackendSession, BuildSettings
     from edgetl_runtime.bundle import Bundle
     from edgetl_runtime.manifest import Manifest, VariantManifest
+    from edgetl_runtime.preprocess import PreprocessSpec
     from edgetl_runtime.tasks.base import Decision, OutputSpec, Task
 
 _log = logging.getLogger(__name__)
@@ -77,28 +78,36 @@ def open(  # noqa: A001  (edgetl_runtime.open reads like the builtin)
         raise
 
 
-class Session:
-    """A bundle with one variant loaded; a context manager. It may be used from several threads.
+class Decider:
+    """From an image to a decision, with one loaded model: the call that stations make and that everything times.
 
     Args:
-        bundle: Closed together with the session.
-        variant: The loaded variant.
-        model: Its loaded model.
+        model: Loaded.
+        spec: From image to tensor.
+        task: Name of what is decided.
+        labels: What is decided about: the task's own.
+        params: How: the task's own.
+        clock_ns: Monotonic clock.
 
     Attributes:
-        bundle: The open bundle.
-        manifest: Of the bundle.
-        variant: The loaded variant.
         task: What is decided.
     """
 
-    def __init__(self, bundle: Bundle, variant: VariantManifest, model: BackendSession) -> None:
-        self.bundle = bundle
-        self.manifest: Manifest = bundle.manifest
-        self.variant = variant
+    def __init__(
+        self,
+        model: BackendSession,
+        *,
+        spec: PreprocessSpec,
+        task: str,
+        labels: Any,  # noqa: ANN401  (the task's)
+        params: Any,  # noqa: ANN401  (the task's)
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
         self._model = model
-        self._spec = self.manifest.preprocess
-        self.task: Task[Any, Any, Any] = tasks.get(self.manifest.task)
+        self._spec = spec
+        self._labels, self._params = labels, params
+        self._clock_ns = clock_ns
+        self.task: Task[Any, Any, Any] = tasks.get(task)
 
     def predict(self, image: str | Path | bytes | NDArray[Any]) -> Decision:
         """Decide on one image.
@@ -113,15 +122,16 @@ class Session:
             ImageError: The image cannot be read.
             BackendError: The backend failed.
         """
-        start = time.perf_counter_ns()
+        clock_ns = self._clock_ns
+        start = clock_ns()
         frame = image if isinstance(image, np.ndarray) else decode(image, self._spec)
-        decoded = time.perf_counter_ns()
+        decoded = clock_ns()
         tensor = preprocess.preprocess(frame, self._spec, colour=None if frame is image else "rgb")
-        preprocessed = time.perf_counter_ns()
+        preprocessed = clock_ns()
         outputs = self._model.infer(tensor[np.newaxis])
-        inferred = time.perf_counter_ns()
+        inferred = clock_ns()
         decision = self.decide(outputs)[0]
-        end = time.perf_counter_ns()
+        end = clock_ns()
         timings_ms = {
             "decode": (decoded - start) / _NS_PER_MS,
             "preprocess": (preprocessed - decoded) / _NS_PER_MS,
@@ -143,7 +153,32 @@ class Session:
 
     def decide(self, outputs: Mapping[str, NDArray[np.float32]]) -> Sequence[Decision]:
         """Return one decision, without timings, for each row of the outputs."""
-        return self.task.decide(outputs, self.manifest.labels, self.variant.params)
+        return self.task.decide(outputs, self._labels, self._params)
+
+
+class Session(Decider):
+    """A bundle with one variant loaded; a context manager. It may be used from several threads.
+
+    Args:
+        bundle: Closed together with the session.
+        variant: The loaded variant.
+        model: Its loaded model.
+
+    Attributes:
+        bundle: The open bundle.
+        manifest: Of the bundle.
+        variant: The loaded variant.
+        task: What is decided.
+    """
+
+    def __init__(self, bundle: Bundle, variant: VariantManifest, model: BackendSession) -> None:
+        manifest: Manifest = bundle.manifest
+        super().__init__(
+            model, spec=manifest.preprocess, task=manifest.task, labels=manifest.labels, params=variant.params
+        )
+        self.bundle = bundle
+        self.manifest = manifest
+        self.variant = variant
 
     @property
     def unseen_mb(self) -> float:
