@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from edgetl import toml
@@ -10,7 +11,7 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest, to_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 T = TypeVar("T")
@@ -78,7 +79,10 @@ def with_aims(values: Mapping[str, Any]) -> dict[str, Any]:
 
     known = {name for task in tasks.names() for name in tasks.get(task).aim_names()}
     own = {name: value for name, value in values.items() if name in known}
-    aims = {**values.get("aims", {}), **own}
+    given = values.get("aims", {})
+    if not isinstance(given, Mapping):
+        raise UsageError("aims", "a table", f"{given!r:.40}", fix="unsure_band = 0.1, without aims")
+    aims = {**given, **own}
     rest = {name: value for name, value in values.items() if name not in known and name != "aims"}
     return rest | ({"aims": aims} if aims else {})
 

@@ -44,7 +44,7 @@ def contract_words(contract: Contract) -> list[str]:
     for field in dataclasses.fields(contract):
         value = getattr(contract, field.name)
         if field.name != "of_task" and value != getattr(usual, field.name):
-            found += _words(field.name, f"{value:g}" if isinstance(value, float) else str(value))
+            found += _words(field.name, repr(value))
     for name, value in contract.of_task.items():
         pairs = [f"{key}={n}" for key, n in value.items()] if isinstance(value, Mapping) else [str(value)]
         found += _words(name, *pairs)
@@ -65,4 +65,8 @@ def below_task(values: Mapping[str, Any]) -> dict[str, Any]:
     known = {one.field for one in terms_of_tasks()}
     own = {name: value for name, value in values.items() if name in known}
     rest = {name: value for name, value in values.items() if name not in known}
-    return rest | ({"of_task": own} if own else {})
+    given = rest.pop("of_task", None)
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError("of_task", "a table of terms", f"{given!r:.40}", fix="max_escapes = 0, without of_task")
+    both = {**(given or {}), **own}
+    return rest | ({"of_task": both} if both else {})

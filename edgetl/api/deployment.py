@@ -215,7 +215,7 @@ def _shipped(request: DeployRequest, progress: Progress, held: contextlib.ExitSt
         answer = record(folder, result)  # with what the device measured
     return Deployed(
         json=result | {"answer": to_mapping(answer)},
-        bundle=out,
+        bundle=out.absolute(),
         target=profile.name,
         chosen=done.chosen,
         answer=answer,

@@ -145,7 +145,7 @@ def load_run(path: AnyPath) -> TrainedRun:
     from edgetl.report.verdict import answer
 
     with calling("edgetl.load_run", alone=False):
-        folder = RunFolder(Path(path))
+        folder = RunFolder(Path(path).absolute())
         with reading(folder.path, "edgetl.load_run"):
             run = folder.read()
             alike = lookalikes(read_listing(folder.split_csv), run)
@@ -252,4 +252,6 @@ def absolute(config: FinetuneConfig) -> FinetuneConfig:
 
 def _result(folder: RunFolder, run: Run, answer: Answer) -> TrainedRun:
     statements = tasks.get(run.task).statements(run.test)
-    return TrainedRun(path=folder.path, run=run, answer=answer, statements=statements, report=folder.report)
+    path = folder.path.absolute()  # whoever goes to another folder meanwhile still means this run
+    report = path / folder.report.name
+    return TrainedRun(path=path, run=run, answer=answer, statements=statements, report=report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,8 +71,10 @@ def _pairs(option: str, words: Sequence[str]) -> dict[str, int]:
     found = {}
     for word in words:
         name, equals, count = word.rpartition("=")
-        if not name or not equals or not count.lstrip("-").isdecimal():
+        if not name or not equals or not re.fullmatch(r"-?[0-9]{1,9}", count):
             raise UsageError(option, "of the form NAME=N", f"'{word}'", fix=f"{option} scratch=0")
+        if name in found:
+            raise UsageError(option, f"given once for {name}", "twice", fix=f"{option} {name}={count}")
         found[name] = int(count)
     return found
 

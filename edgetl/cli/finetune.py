@@ -93,6 +93,8 @@ def option_adder(group: argparse._ArgumentGroup) -> Any:  # noqa: ANN401  (add_a
     """Return `add_argument` with nothing as default, so that only given options reach the configuration."""
 
     def option(name: str, **keywords: Any) -> None:  # noqa: ANN401
+        if keywords.get("nargs") == "+":  # given twice, both count: the first must not be forgotten
+            keywords["action"] = "extend"
         group.add_argument(name, default=argparse.SUPPRESS, **keywords)
 
     return option

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime import tasks
 from edgetl_runtime.contract import Contract
-from edgetl_runtime.errors import ContractError
-from edgetl_runtime.schema import from_mapping
+from edgetl_runtime.errors import ContractError, UsageError
+from edgetl_runtime.schema import alike, from_mapping, nearest
 from edgetl_runtime.tasks.base import Bound, Task
 
 if TYPE_CHECKING:
@@ -84,6 +84,13 @@ class Judge:
             UsageError: A term is another task's or nobody's, or a class is unknown.
         """
         half = tasks.get(task)
+        own = [field.name for field in dataclasses.fields(half.bounds_type)]
+        usual = [field.name for field in dataclasses.fields(Contract) if field.name != "of_task"]
+        for name in contract.of_task:
+            if name not in own:
+                what = f"key '{name}' in the contract of a run for {task}"
+                fix = nearest(name, own if alike(name, own) else [*usual, *own])
+                raise UsageError(what, "a known key", "an unknown one", fix=fix)
         where = f"the contract of a run for {task}"
         bounds: Any = from_mapping(half.bounds_type, contract.of_task, where=where)
         half.check_bounds(bounds, labels)

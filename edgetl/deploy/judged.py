@@ -20,6 +20,7 @@ from edgetl.deploy.plan import PlannedCandidate, narrowed, plan
 from edgetl.deploy.request import DeployConfig
 from edgetl.deploy.retraining import retrained
 from edgetl.deploy.terms import require_proof, untested_terms
+from edgetl.errors import RunError
 from edgetl.profiles import DeviceProfile
 from edgetl.run import Run, RunFolder
 from edgetl.tasks.base import Decided
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from edgetl.export.run_export import Exported as FloatModel  # noqa: TC004  (loads torch; nothing reads this type)
     from edgetl.progress import Progress
     from edgetl.quantize.calibration import CalibrationSet
+
+SAME_ACCURACY = 0.02  # engines round differently; what is further off is another model
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,6 +163,11 @@ def export(asked: Asked, progress: Progress) -> Exported:
     with progress.stage("float reference"):
         outputs = room.outputs_of("onnxruntime", model.model, room.FLOAT, val.images)
     reference = tasks.get(run.task).decided(outputs, val.labels, run.labels, run.params)
+    recorded, found = run.val["accuracy"], reference.figures["accuracy"]
+    if not abs(found - recorded) <= max(SAME_ACCURACY, 2 / len(val.labels)):  # an edited run, or other weights
+        must, got = f"as accurate on validation as the run says, {recorded:.4f}", f"{found:.4f}"
+        fix = f"edgetl finetune DATA --out {asked.folder.path} --force"
+        raise RunError("the float model", must, got, fix=fix)
     return Exported(samples=samples, model=model, val=val, reference=reference)
 
 

@@ -94,6 +94,7 @@ def page(folder: RunFolder, run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "name": folder.path.resolve().name,
+        "path": folder.path,
         "answer": answer(run, newest(deployments), lookalikes=None if alike.unchecked else alike.test_images),
         "statement": " ".join(f"{said}." for said in task.statements(test)),
         "section": task.section(run, by_split),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ class Measured(enum.Enum):
     MEMORY = "max_memory_mb"
 
 
+LARGEST = 1e12  # of a bound: more is a slip of the pen
 _PERCENT = {Measured.P50: 50, Measured.P99: 99}
 _NAMES = {"p50_ms": "p50", "p99_ms": "p99", "max_memory_mb": "memory"}
 _UNITS = {"p50_ms": " ms", "p99_ms": " ms", "max_memory_mb": " MB"}
@@ -85,9 +86,11 @@ class Contract:
             "max_size_mb": max_size_mb,
         }
         for name, value in values.items():
-            _check(name, value)
+            _check(name, value, needed=name in ("max_drop_pp", "max_flips_pct"))
             object.__setattr__(self, name, value)
-        given = {**(of_task or {}), **terms}
+        if of_task is not None and not isinstance(of_task, Mapping):
+            raise UsageError("of_task", "a mapping of terms", f"{of_task!r:.40}", fix="of_task={'max_escapes': 0}")
+        given = copy.deepcopy({**(of_task or {}), **terms})  # whoever changes theirs later does not change this
         object.__setattr__(self, "of_task", {name: value for name, value in given.items() if value is not None})
 
     @property
@@ -101,9 +104,9 @@ class Contract:
         return tuple(Tally(what=what, bound_ms=bound) for what, bound in bounds if bound is not None)
 
 
-def _check(name: str, most: object) -> None:
-    number = isinstance(most, (int, float)) and not isinstance(most, bool) and math.isfinite(most) and most >= 0
-    if most is not None and not number:
+def _check(name: str, most: object, *, needed: bool) -> None:
+    number = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 <= most <= LARGEST
+    if not number and (most is not None or needed):
         option = "--" + name.replace("_", "-")
         raise UsageError(option, "0 or above", f"{most!r:.40}", fix=f"{option} 10")
 

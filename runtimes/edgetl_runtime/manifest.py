@@ -250,6 +250,10 @@ def _typed(plain: Manifest) -> Manifest:
         where = f"{MANIFEST_NAME}: params of {variant.id} for {task.name}"
         params: Any = from_mapping(task.params_type, variant.params, where=where, error=BundleError)
         variants.append(dataclasses.replace(variant, params=params))
+    bounds: Any = from_mapping(
+        task.bounds_type, plain.contract.of_task, where=f"{MANIFEST_NAME}: contract for {task.name}", error=BundleError
+    )
+    task.check_bounds(bounds, labels)
     return dataclasses.replace(plain, labels=labels, variants=tuple(variants))
 
 
@@ -297,6 +301,8 @@ def check(manifest: Manifest) -> None:
             f"of {', '.join(task.verdicts(manifest.labels))}",
             ", ".join(sorted(strange)),
         )
+        unknown = {d.label for d in variant.golden_decisions} - set(task.classes(manifest.labels))
+        _must(not unknown, f"labels of {variant.id}", "classes of the bundle", ", ".join(sorted(unknown)))
     if not names:  # a manifest on its way to the writer
         return
     referenced = [golden.tensors, *golden.images]

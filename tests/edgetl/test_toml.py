@@ -23,5 +23,5 @@ def test_what_is_no_toml_is_refused_by_name(data, tmp_path):
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
-    with pytest.raises(UsageError, match=r"^x must be a readable file; got No such file or directory\."):
+    with pytest.raises(UsageError, match=r"^cannot read x: No such file or directory\."):
         toml.read(tmp_path / "x.toml", where="x")

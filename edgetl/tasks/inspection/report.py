@@ -43,6 +43,9 @@ def deployed_points(target: str, confirmed: Mapping[str, Any], test: Mapping[str
     if isinstance(overkill, int) and isinstance(n_good, int) and overkill > UNUSABLE_SHARE * n_good:
         text = f"{target}: {overkill} of {n_good} good test parts ({100 * overkill / n_good:.0f} %) are rejected."
         found.append(Point(level="stop", text=text))
+    unsure, n = confirmed.get("unsure"), confirmed.get("n")
+    if isinstance(unsure, int) and isinstance(n, int) and unsure > UNUSABLE_SHARE * n:
+        found.append(Point(level="care", text=f"{target}: {unsure} of {n} test parts are UNSURE."))
     escapes = confirmed.get("escapes")
     if isinstance(escapes, int) and escapes > test["escapes"]:
         text = f"{target}: {plural(escapes, 'escape')} on test after optimisation, {test['escapes']} before."

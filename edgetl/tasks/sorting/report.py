@@ -66,12 +66,23 @@ def points(test: Mapping[str, Any], wanted: float | None) -> list[Point]:
 
 
 def deployed_points(target: str, confirmed: Mapping[str, Any], test: Mapping[str, Any]) -> list[Point]:
-    """Say where a bundle sorts more parts wrongly than the float model."""
-    errors = confirmed.get("errors")
-    if not isinstance(errors, int) or errors <= test["errors"]:
-        return []
-    text = f"{target}: {plural(errors, 'part')} of test in a wrong class after optimisation, {test['errors']} before."
-    return [Point(level="care", text=text)]
+    """Say where a bundle sorts more parts wrongly than the float model, or hardly sorts at all."""
+    counts = [confirmed.get(key) for key in ("errors", "n_sorted", "unsure", "n")]
+    known = [count for count in counts if isinstance(count, int)]
+    if len(known) < len(counts):
+        return [Point(level="care", text=f"{target}: what the bundle does on test is not on record.")]
+    errors, n_sorted, unsure, n = known
+    found = []
+    if not n_sorted or errors > UNUSABLE_SHARE * n_sorted:
+        text = f"{target}: {errors} of {plural(n_sorted, 'sorted part')} of test are in a wrong class, {unsure} UNSURE."
+        found.append(Point(level="stop", text=text))
+    elif errors > test["errors"]:
+        told = f"{plural(errors, 'part')} of test in a wrong class after optimisation, {test['errors']} before"
+        text = f"{target}: {told}."
+        found.append(Point(level="care", text=text))
+    if n_sorted and unsure > UNUSABLE_SHARE * n:
+        found.append(Point(level="care", text=f"{target}: {unsure} of {n} test parts are UNSURE."))
+    return found
 
 
 def _bound(figures: Mapping[str, Any]) -> float | None:

@@ -224,7 +224,12 @@ class _Service:
 
     def _recorded(self, part: Part, entry: dict[str, Any], place: Callable[[str, Part], str]) -> bool:
         folder = QUARANTINE if part.tries > TRIES else str(entry["verdict"])
-        entry["file"] = place(folder, part)
+
+        def put() -> None:
+            entry["file"] = place(folder, part)
+
+        if not self._insist(put):  # a folder may have to be made for it
+            return False
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": now, **entry}, ensure_ascii=False, allow_nan=False)
         if "error" in entry:

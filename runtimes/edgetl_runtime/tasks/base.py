@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LabelsT = TypeVar("LabelsT")
 MAX_NAME_BYTES = 120
+LARGEST = 1e12  # of a bound: more is a slip of the pen
 ParamsT = TypeVar("ParamsT")
 BoundsT = TypeVar("BoundsT")
 
@@ -229,7 +230,7 @@ def check_bound(name: str, most: float | None) -> None:
     Raises:
         UsageError: It is negative or not a number.
     """
-    if most is not None and not most >= 0:
+    if most is not None and not 0 <= most <= LARGEST:
         option = "--" + name.replace("_", "-")
         raise UsageError(option, "0 or above", str(most), fix=f"{option} 1")
 

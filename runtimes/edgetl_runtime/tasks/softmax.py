@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,12 @@ def check_class_names(classes: Sequence[str], *, reserved: Sequence[str] = ()) -
         raise UsageError("classes", "at least two", str(len(classes)), fix="add images of another class")
     if len(set(classes)) != len(classes):
         raise UsageError("classes", "different", ", ".join(classes), fix="name each class once")
-    taken = sorted(set(classes) & set(reserved))
+    plain = [unicodedata.normalize("NFKC", name).casefold() for name in classes]
+    folded = {name.casefold() for name in reserved}
+    taken = [name for name, form in zip(classes, plain, strict=True) if form in folded]
     if taken:
-        must = f"named otherwise than {' and '.join(reserved)}"
+        must = f"named otherwise than {', '.join(reserved)}"
         raise UsageError("classes", must, taken[0], fix=f"rename the class {taken[0]}")
+    if reserved and len(set(plain)) != len(plain):
+        must = "different by more than case"
+        raise UsageError("classes", must, ", ".join(classes), fix="rename or merge those that look alike")

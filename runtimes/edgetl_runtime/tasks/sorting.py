@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNSURE = "UNSURE"
-RESERVED = (UNSURE, "FAULT")
+# verdicts and files of the service's folder, and what some file systems reserve; compared without case
+RESERVED = (UNSURE, "FAULT", "decisions.jsonl", "con", "prn", "aux", "nul")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,8 @@ class Params:
         temperature: Of the softmax, above 0.
     """
 
-    unsure_below: float = 0.0
-    temperature: float = 1.0
+    unsure_below: float
+    temperature: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.unsure_below <= 1:  # not a number is refused too

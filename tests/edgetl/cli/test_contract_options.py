@@ -104,3 +104,42 @@ def test_options_of_a_contract_are_read_back_as_that_contract():
     add_contract_options(parser)
     assert read_contract(parser.parse_args(words), config=None) == contract
     assert contract_words(Contract()) == []
+
+
+def test_an_option_given_twice_counts_twice_and_one_name_once(read):
+    found = read("--max-confused", "a:b=0", "--max-confused", "b:a=0", "c:a=1")
+    assert found.of_task == {"max_confused": {"a:b": 0, "b:a": 0, "c:a": 1}}
+    for words in (["a:b=0", "a:b=9"], ["a:b=--3"], ["a:b=1e3"]):
+        with pytest.raises(UsageError):
+            read("--max-confused", *words)
+
+
+def test_terms_below_of_task_and_beside_it_are_one_contract(read):
+    found = read(contract="[contract]\nmax_unsure_pct = 5\nof_task = { max_errors = 0 }")
+    assert found.of_task == {"max_errors": 0, "max_unsure_pct": 5}
+    with pytest.raises(UsageError, match="a table of terms"):
+        read(contract="[contract]\nof_task = 5")
+
+
+def test_words_of_a_contract_loosen_nothing():
+    assert contract_words(Contract(p99_ms=9999.99999)) == ["--p99-ms", "9999.99999"]
+
+
+@pytest.mark.parametrize("wrong", [{"max_drop_pp": None}, {"max_flips_pct": None}, {"p99_ms": 10**400}, {"of_task": 5}])
+def test_a_contract_that_means_nothing_is_refused_at_once(wrong):
+    with pytest.raises(UsageError):
+        Contract(**wrong)
+
+
+def test_a_contract_is_not_changed_by_what_it_was_made_of():
+    pairs = {"a:b": 0}
+    contract = Contract(max_confused=pairs)
+    pairs["a:b"] = 99
+    assert contract.of_task == {"max_confused": {"a:b": 0}}
+
+
+def test_a_term_that_nobody_knows_is_told_from_all_that_are_known():
+    labels = inspection.Labels(classes=("crack", "ok"), defect_classes=("crack",))
+    with pytest.raises(UsageError) as caught:
+        Judge.of(Contract(p99ms=20), task="inspection", labels=labels)
+    assert "'p99_ms'" in caught.value.fix

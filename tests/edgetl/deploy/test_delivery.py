@@ -101,7 +101,7 @@ def test_an_error_of_the_device_keeps_its_class_its_fields_and_its_exit_code(nam
     told = {"type": name, "what": "it must be; got it", "must": "proven", "got": "nothing.", "try": "again"}
     answer = json.dumps({"error": told | {"message": "It is not proven."}, "exit": code})
     done = SimpleNamespace(code=code, stdout=answer + "\n", stderr="")
-    station = delivery._Station(SimpleNamespace(run=lambda *_, **__: done), DeliveryOptions())
+    station = delivery._RemoteStation(SimpleNamespace(run=lambda *_, **__: done), DeliveryOptions())
     with pytest.raises(EdgetlError) as caught:
         station.call("status", limit_s=1)
     assert caught.value.exit_code == code

@@ -105,7 +105,7 @@ def test_judge_counts_a_changed_label_once_and_the_verdicts_beside_the_threshold
 SORTING = types.SimpleNamespace(
     task="sorting",
     labels=sorting.Labels(classes=("m3", "m4")),
-    params=sorting.Params(unsure_below=0.7),
+    params=sorting.Params(unsure_below=0.7, temperature=1.0),
     aims={"error_cost": 5.0},
 )
 

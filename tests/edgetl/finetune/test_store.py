@@ -25,7 +25,7 @@ def test_load_model_computes_the_scores_of_the_run(run_folder):
     model = deployable(load_model(run_folder, run), mean=run.mean, std=run.std)
     with torch.no_grad():
         logits = model(torch.from_numpy(load_images(samples, run.preprocess))).numpy()
-    decisions = TASK.decided(probabilities(logits, run.temperature), run.labels, run.params)
+    decisions = TASK.decided(probabilities(logits, run.params.temperature), run.labels, run.params)
     with run_folder.predictions.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     assert [row["path"] for row in rows] == [str(s.path) for s in samples]

@@ -74,7 +74,7 @@ def test_report_holds_every_section_and_refers_to_nothing_outside(fake_run: Call
     assert {t for t, _ in tags.tags}.isdisjoint({"script", "link", "iframe", "object"})
     links = [str(a[k]) for _, a in tags.tags for k in ("src", "href") if k in a]
     assert all(link.startswith(("data:image/", "#")) for link in links)
-    for alt in ("ROC", "histograms", "confidence", "training and validation", "candidates for ipc-openvino"):
+    for alt in ("ROC", "Defect scores", "confidence", "training and validation", "candidates for ipc-openvino"):
         assert len(images(tags, alt)) == 1
     cells = [a for t, a in tags.tags if t == "td" and str(a.get("style", "")).startswith("--share")]
     assert len(cells) == len(classes) ** 2

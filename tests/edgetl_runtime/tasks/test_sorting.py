@@ -7,7 +7,7 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.tasks.sorting import TASK, Bounds, Labels, Params, pair_of
 
 LABELS = Labels(classes=("m3", "m4", "m5"))
-SURE = Params(unsure_below=0.6)
+SURE = Params(unsure_below=0.6, temperature=1.0)
 
 
 def test_the_verdict_is_the_class_or_unsure():
@@ -19,7 +19,7 @@ def test_the_verdict_is_the_class_or_unsure():
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
 def test_params_refuse_a_bound_that_no_probability_can_be(wrong):
     with pytest.raises(UsageError, match="unsure_below must be from 0 to 1"):
-        Params(unsure_below=wrong)
+        Params(unsure_below=wrong, temperature=1.0)
 
 
 @pytest.mark.parametrize("name", ["UNSURE", "FAULT"])
@@ -98,3 +98,11 @@ def test_a_part_that_is_unsure_is_no_error_and_counted_on_its_own():
     counts = TASK.count(LABELS, truth=["m3"] * 4, found=found)
     bounds = Bounds(max_errors=0, max_unsure_pct=99.9, max_confused={"m3:m4": 0})
     assert [bound.name for bound in TASK.held(bounds, counts) if bound.broken] == ["unsure"]
+
+
+@pytest.mark.parametrize(
+    "classes", [("unsure", "a"), ("Fault", "a"), ("decisions.jsonl", "a"), ("NUL", "a"), ("m3", "M3")]
+)
+def test_classes_never_meet_the_services_own_names_or_each_other_on_any_file_system(classes):
+    with pytest.raises(UsageError, match="classes must be"):
+        Labels(classes=classes)

@@ -62,6 +62,20 @@ def test_a_bundle_that_sorts_more_parts_wrongly_is_said():
     assert report.deployed_points("local", figures(wrong=1), figures(wrong=1)) == []
 
 
+@pytest.mark.parametrize(
+    ("made", "level", "words"),
+    [
+        ({"doubtful": 400}, "stop", "0 of 0 sorted parts of test are in a wrong class, 400 UNSURE"),
+        ({"wrong": 100}, "stop", "100 of 400 sorted parts of test are in a wrong class"),
+        ({"doubtful": 100}, "care", "100 of 400 test parts are UNSURE"),
+    ],
+)
+def test_a_bundle_that_hardly_sorts_is_never_a_yes(made, level, words):
+    (point,) = report.deployed_points("local", figures(**made), figures())
+    assert (point.level, words in point.text) == (level, True)
+    assert report.deployed_points("local", {}, figures())[0].level == "care"
+
+
 def test_aims_contradict_each_other_never_silently():
     with pytest.raises(Exception, match="--error-cost"):
         Aims(error_cost=3.0, max_error_rate=0.1)
