@@ -186,6 +186,14 @@ def test_the_whole_way_from_images_to_a_decision(way, blob_parts):
     assert done.candidates[0].chosen
 
 
+def test_a_run_stays_the_same_from_whatever_folder_it_is_used(way, monkeypatch, tmp_path):
+    run, *_ = way
+    monkeypatch.chdir(run.path.parent)
+    again = edgetl.load_run(run.path.name)
+    monkeypatch.chdir(tmp_path)
+    assert (again.path, again.path.is_absolute(), again.report.is_file()) == (run.path.absolute(), True, True)
+
+
 def test_load_run_reads_what_was_trained_and_what_became_of_it(way):
     run, done, _ = way
     again = edgetl.load_run(run.path)

@@ -244,6 +244,13 @@ def test_existing_run_is_refused_and_replaced_by_force(edgetl, make_parts, tmp_p
     assert "split kept as in" in second.data["notes"][0]
 
 
+def test_an_option_that_is_given_twice_forgets_nothing(tmp_path):
+    parser = argparse.ArgumentParser()
+    finetune.add_arguments(parser)
+    words = [str(tmp_path), "--out", "run", "--defect", "scratch", "--defect", "dent", "hole"]
+    assert finetune.given_config(parser.parse_args(words)).aims == {"defect": ["scratch", "dent", "hole"]}
+
+
 def test_paths_are_kept_whole_so_that_a_run_can_be_resumed_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = argparse.Namespace(config=None, data="parts", weights="own.safetensors", split_from="none")

@@ -276,3 +276,12 @@ def test_bundle_decides_as_the_interface_says(deployed, blob_parts, capsys):
         assert found["score"] == pytest.approx(max(found["scores"].values()))
         assert found["defect_score"] == pytest.approx(found["scores"]["hole"])
         assert set(found["timings_ms"]) == {"decode", "preprocess", "infer", "postprocess", "total"}
+
+
+def test_a_run_whose_model_does_not_do_what_it_says_is_refused(run_folder, edgetl, tmp_path):
+    run = run_folder.read()
+    run_folder.write(dataclasses.replace(run, val={**run.val, "accuracy": run.val["accuracy"] - 0.5}))
+    answer = edgetl("deploy", run_folder.path, "--target", "ipc-onnxruntime", "--out", tmp_path / "x.edgetl")
+    assert (answer.exit, answer.result["error"]["type"]) == (1, "RunError")
+    assert answer.result["error"]["what"] == "the float model"
+    assert not (tmp_path / "x.edgetl").exists()

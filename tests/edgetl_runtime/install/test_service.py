@@ -154,6 +154,24 @@ def test_a_full_disk_is_waited_for_and_no_verdict_is_doubled(serve, tmp_path, mo
     assert first.endswith("No space left on device")
 
 
+class FullForFolders(QuickDisk):
+    """No room for the folder of a verdict, at first."""
+
+    refused = 3
+
+    def make_folder(self, path, **options):
+        if path.name == "OK" and self.refused:
+            self.refused -= 1
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        super().make_folder(path, **options)
+
+
+def test_a_disk_too_full_for_a_verdicts_folder_is_waited_for_and_no_image_is_blamed(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "HEARTBEAT_S", -1.0)
+    (tmp_path / "in/a.png").write_bytes(b"good")
+    assert serve(Live(), FullForFolders())["a.png"]["file"] == "OK/a.png"
+
+
 def test_a_stop_while_the_disk_is_full_counts_against_no_image(serve, tmp_path):
     (tmp_path / "in/a.png").write_bytes(b"good")
     for _ in range(4):
