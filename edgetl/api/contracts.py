@@ -67,6 +67,6 @@ def below_task(values: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in values.items() if name not in known}
     given = rest.pop("of_task", None)
     if given is not None and not isinstance(given, Mapping):
-        raise UsageError("of_task", "a table of terms", f"{given!r:.40}", fix="max_escapes = 0, without of_task")
+        raise UsageError("of_task", "a table of terms", f"{given!r:.40}", fix="the terms themselves, beside p99_ms")
     both = {**(given or {}), **own}
     return rest | ({"of_task": both} if both else {})

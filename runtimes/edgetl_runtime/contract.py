@@ -89,7 +89,7 @@ class Contract:
             _check(name, value, needed=name in ("max_drop_pp", "max_flips_pct"))
             object.__setattr__(self, name, value)
         if of_task is not None and not isinstance(of_task, Mapping):
-            raise UsageError("of_task", "a mapping of terms", f"{of_task!r:.40}", fix="of_task={'max_escapes': 0}")
+            raise UsageError("of_task", "a mapping of terms", f"{of_task!r:.40}", fix="of_task={}")
         given = copy.deepcopy({**(of_task or {}), **terms})  # whoever changes theirs later does not change this
         object.__setattr__(self, "of_task", {name: value for name, value in given.items() if value is not None})
 

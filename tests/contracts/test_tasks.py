@@ -74,6 +74,7 @@ def test_a_toy_task_is_trained_exported_quantized_bundled_measured_and_decides(c
     quick = ["--rounds", 3, "--seconds", 0, "--iterations", 20, "--warmup", 0.1, "--allow-disturbed"]
     measured = call("edgetl_runtime", "bench", bundle, *quick, "--data", parts)
     assert measured["task"] == "shouting"
+    assert measured["accuracy"]["errors"] == decided["summary"]["labelled"]["errors"]
 
 
 def test_every_task_has_both_halves():

@@ -61,6 +61,7 @@ def measured(
         "bundle": str(args.bundle),
         "variant": record.bundle.variant,
         "backend": record.bundle.backend,
+        "task": record.bundle.task,
         "verdict": record.verdict,
         "summary": record.summary,
         "accuracy": accuracy,
