@@ -63,7 +63,6 @@ def test_first_of_all_it_says_which_classes_are_good_and_which_are_defects(finis
             ("OK", "PIT", "ok", "pit"), 1, "got OK beside ok, PIT beside pit",
             "put OK and ok; PIT and pit into one folder each, or rename what differs",
         ),
-        (("bolt", "nut"), 1, "none among bolt, nut", "--defect CLASS…, naming the defects among bolt, nut"),
     ],
 )  # fmt: skip
 def test_names_that_contradict_each_other_are_refused_before_an_image_is_opened(
@@ -80,6 +79,18 @@ def test_names_that_contradict_each_other_are_refused_before_an_image_is_opened(
         assert words in answer.result["error"]["message"]
         assert answer.result["error"]["try"] == fix
     assert not (tmp_path / "run").exists()
+
+
+def test_classes_without_a_good_one_are_sorted_and_it_says_how_to_say_otherwise(edgetl, make_parts, tmp_path):
+    data = make_parts(tmp_path / "parts", counts={"bolt": 8, "hole": 8})
+    answer = edgetl("finetune", data, "--out", tmp_path / "run", *SMALL)
+    assert (answer.exit, answer.result["task"]) == (0, "sorting")
+    first = answer.stderr.splitlines()[0]
+    assert first.startswith("sorting into: bolt, hole; ")
+    assert "--defect CLASS" in first
+    shown = finetune.show(answer.result)
+    assert "errors" in shown
+    assert "escapes" not in shown
 
 
 def test_show_is_a_table_that_names_the_report(finished):
