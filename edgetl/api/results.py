@@ -74,7 +74,8 @@ class TrainedRun(Shown):
         """Return what `edgetl finetune --json` prints."""
         run = self.run
         usual = ("verdict_accuracy", "accuracy", "balanced_accuracy", "macro_f1", "verdicts", "confusion", "n")
-        keys = (*usual, *(count.key for count in tasks.get(run.task).counts))
+        counts = [count.key for count in tasks.get(run.task).counts]
+        keys = dict.fromkeys([*usual, *counts, *(key for key in ("auroc", "unsure") if key in run.test)])
         metrics = {"val": run.val, "test": run.test, "baseline_test": run.baseline_test}
         return {
             "schema": "edgetl.finetune/1",

@@ -47,13 +47,13 @@ def candidate_rows(
     width = width or columns()
     first = max([len("candidate"), *(len(c["id"]) for c in candidates)])
     keys = [count.key for count in tasks.get(task).counts]
-    counts = "".join(f"{key:>9}" for key in keys)
+    counts = "".join(f"{key:>{len(key) + 1}}" for key in keys)
     titles = f"{'accuracy':>9}{'drop pp':>8}{'flips':>6}{counts}{'p50 ms':>8}{'p99 ms':>8} verdict"
     lines = [f"{'candidate':{first}}{titles}"]
     for c in candidates:
         latency = c["latency_ms"] or {}
         p50, p99 = (f"{latency[k]:.2f}" if latency.get(k) is not None else "-" for k in ("p50", "p99"))
-        counted = "".join(f"{c[key]:>9}" for key in keys)
+        counted = "".join(f"{c[key]:>{len(key) + 1}}" for key in keys)
         figures = f"{c['accuracy']:>9.4f}{c['drop_pp']:>8.2f}{c['flips']:>6}{counted}"
         row = f"{c['id']:{first}}{figures}{p50:>8}{p99:>8} "
         word = "chosen" if c["id"] == chosen else "kept" if c["accepted"] else "refused"

@@ -61,6 +61,7 @@ def point_of(
         "measured_on": latency["measured_on"] if latency else "not measured on hardware",
         "latency": latency,
         "memory_mb": memory_mb,
+        "broken": int(candidate.get("broken", bool(candidate["why"]))),  # a search of before does not count them
         "why": candidate["why"],
     }
 
@@ -119,7 +120,9 @@ def _judged(point: Point, contract: Contract, max_gap_pp: float, target: str) ->
         why.append(f"{point['gap_pp']:.2f} pp below the most accurate float network > {max_gap_pp:.2f}")
     terms = measured_terms(contract, latency=point["latency"], memory_mb=point["memory_mb"], target=target)
     why += missed(terms)
+    first = 1 if point["why"] else 0  # all of a candidate's own clauses, which it counted
     return point | {
+        "broken": point["broken"] + len(why) - first,
         "why": "; ".join(why),
         "accepted": not why,
         "terms": [term.to_mapping() for term in terms],

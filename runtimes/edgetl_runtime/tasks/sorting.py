@@ -137,7 +137,8 @@ class Sorting(base.Task[Labels, Params, Bounds]):
 
         Example:
             >>> labels = Labels(classes=("m3", "m4"))
-            >>> found = TASK.decided(np.array([[0.1, 0.9], [0.45, 0.55]]), labels, Params(unsure_below=0.6))
+            >>> params = Params(unsure_below=0.6, temperature=1.0)
+            >>> found = TASK.decided(np.array([[0.1, 0.9], [0.45, 0.55]]), labels, params)
             >>> [(one.verdict, one.label) for one in found]
             [('m4', 'm4'), ('UNSURE', 'm4')]
         """

@@ -33,7 +33,7 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
     text = deploy.show(deployed.result)
     answer, _, text = text.partition("\n\n")
     assert answer.startswith(f"May I ship this? {deployed.result['answer']['words']}")
-    assert deployed.result["confirmed"]["overkill_statement"] in answer
+    assert deployed.result["confirmed"]["statements"][1] in answer
     rows = text.splitlines()
     assert rows[0].split()[-5:] == ["p50", "ms", "p99", "ms", "verdict"]
     assert next(row for row in rows if row.startswith(deployed.result["chosen"])).endswith("chosen")
@@ -45,7 +45,7 @@ def test_show_says_what_ships_and_what_was_not_measured(deployed):
 
 def test_table_says_which_term_is_kept_by_less_than_chance_may_take_away(deployed):
     kept = next(c for c in deployed.result["candidates"] if c["accepted"]) | {"close": "flips 2.41 % > 2.00"}
-    rows = candidate_rows([kept], task="inspection", chosen=kept["id"])
+    rows = candidate_rows([kept], task="inspection", chosen=kept["id"], width=200)
     assert rows[1].endswith("chosen, narrowly: on other images chance may give flips 2.41 % > 2.00")
 
 
@@ -54,7 +54,7 @@ def test_rows_fit_the_terminal_and_an_unproven_bound_stays_on_a_line_of_its_own(
     kept = next(c for c in deployed.result["candidates"] if c["accepted"])
     kept = kept | {"unproven": "p99 of 8 ms, not measured on the hardware of that target, nor on another of its family"}
     bad = kept | {"accepted": False, "id": "openvino-int8-t1", "why": "; ".join(["accuracy drop 1.00 pp > 0.50"] * 6)}
-    rows = candidate_rows([kept, bad], chosen=kept["id"], width=width)
+    rows = candidate_rows([kept, bad], task="inspection", chosen=kept["id"], width=width)
     assert max(map(len, rows)) <= width
     (unproven,) = [row for row in rows if "UNPROVEN: p99 of 8 ms" in row]
     assert unproven.startswith("    UNPROVEN") or len(unproven) > 100
@@ -74,9 +74,9 @@ def test_rows_fit_the_terminal_and_an_unproven_bound_stays_on_a_line_of_its_own(
         (["--p99-ms", "inf"], 2, "argument --p99-ms: 'inf' is no finite number"),
         (["--line", "my line"], 2, "a product line is named in letters, digits"),
         (["--golden", "absent"], 1, "--golden absent must be a folder of at least 16 images; got 0"),
-        (["--max-escapes-of", "hole"], 2, "--max-escapes-of must be of the form CLASS=N; got 'hole'"),
+        (["--max-escapes-of", "hole"], 2, "--max-escapes-of must be of the form NAME=N; got 'hole'"),
         (["--max-escapes-of", "hole=-1"], 2, "--max-escapes-of hole must be 0 or above; got -1"),
-        (["--max-escapes-of", "good=1"], 2, "--max-escapes-of good must be on a defect class; got good parts"),
+        (["--max-escapes-of", "good=1"], 2, "must be on a defect class; got good parts"),
         (["--config", "absent.toml"], 2, "absent.toml: No such file or directory"),
         (["--contract", "absent.toml"], 2, "absent.toml: No such file or directory"),
     ],
@@ -113,9 +113,9 @@ def test_folder_without_a_run_is_said(edgetl, tmp_path):
         ("max_drop_pp = 0.1", "table [max_drop_pp] in"),
         ("[deploy]\ntarget = 'local'", "with a table [contract]; got none"),
         ("[contract]\nmax_flips_pct = -2", "--max-flips-pct must be 0 or above; got -2"),
-        ("[contract.per_class.hoel]\nmax_escapes = 0", "a class of the contract must be one of the run's; got 'hoel'"),
-        ("[contract.per_class.hole]\nmax_escape = 0", "key 'max_escape' in"),
-        ("[contract.per_class]\nhole = 1", "must be a table of keys and values"),
+        ("[contract]\nmax_escapes_of = { hoel = 0 }", "a class of the contract must be one of the run's; got 'hoel'"),
+        ("[contract]\nmax_escape = 0", "key 'max_escape' in"),
+        ("[contract]\nmax_escapes_of = 1", "max_escapes_of must be"),
     ],
 )
 def test_contract_file_is_read_strictly(text, words, run_folder, edgetl, tmp_path):
@@ -152,8 +152,8 @@ def test_configuration_and_contract_come_from_files_and_options_win(run_folder, 
             deploy.run(parser.parse_args([*common, *further]))
     (target, asked, first), (_, _, second) = seen
     assert (target, asked.target, asked.line) == ("jetson-orin-nano", "jetson", "b")
-    assert (first.max_escapes, first.max_flips_pct) == (3, 2.0)
-    assert (second.max_escapes, second.max_flips_pct) == (5, 4.0)
+    assert (first.of_task["max_escapes"], first.max_flips_pct) == (3, 2.0)
+    assert (second.of_task["max_escapes"], second.max_flips_pct) == (5, 4.0)
 
 
 @pytest.mark.parametrize("file", ["split.csv", "weights.safetensors"])

@@ -26,8 +26,8 @@ METRICS = {
 def test_result_holds_the_stated_keys(finished):
     result = finished.result
     assert result["schema"] == "edgetl.finetune/1"
-    assert (result["backbone"], result["classes"]) == ("tf_efficientnet_lite0", ["good", "hole"])
-    assert (result["good_classes"], result["defect_classes"]) == (["good"], ["hole"])
+    assert (result["backbone"], result["task"]) == ("tf_efficientnet_lite0", "inspection")
+    assert result["labels"] == {"classes": ["good", "hole"], "defect_classes": ["hole"]}
     for split in ("val", "test", "baseline_test"):
         assert {key: type(result[split][key]) for key in METRICS} == METRICS
         assert sum(map(sum, result[split]["confusion"])) == result[split]["n"]

@@ -49,7 +49,7 @@ def done(tmp_path_factory):
 def test_quickstart_goes_the_whole_way(done):
     result, out = done
     assert result["schema"] == "edgetl.quickstart/1"
-    assert result["finetune"]["classes"] == ["defective", "functional"]
+    assert result["finetune"]["labels"]["classes"] == ["defective", "functional"]
     local, jetson = result["deploy"]
     assert (local["target"], jetson["target"]) == ("local", "jetson-orin-nano")
     for deployed in (local, jetson):

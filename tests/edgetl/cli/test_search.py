@@ -31,7 +31,7 @@ def run_of(deployed, tmp_path):
         (("--threads", "0"), "--threads must be at least 1; got 0"),
         (("--threads", "two"), "invalid numbers value: 'two'"),
         (("--max-gap-pp", "-1"), "--max-gap-pp must be 0 or above; got -1.0"),
-        (("--max-escapes-of", "x"), "--max-escapes-of must be of the form CLASS=N; got 'x'"),
+        (("--max-escapes-of", "x"), "--max-escapes-of must be of the form NAME=N; got 'x'"),
         (("--resume",), "--resume must be used on a search that was started"),
     ],
 )
