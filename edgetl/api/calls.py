@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgetl.errors import InUseError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 AnyPath = str | os.PathLike[str]
+Ask = Callable[[str], Sequence[str]]  # a question for a person → the words of the answer
 _AT_WORK = threading.Lock()
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?: (?=[\d.])([\d.]+))?")
 _WHERE = re.compile(r"the options(?: of --task \w+)?: ")

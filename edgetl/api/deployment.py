@@ -232,8 +232,9 @@ def _shipped(request: DeployRequest, progress: Progress, held: contextlib.ExitSt
 
 def _as_json(done: Deployment, request: DeployRequest, *, target: str, task: str) -> dict[str, Any]:
     from edgetl.deploy.notes import joined
-    from edgetl.deploy.terms import unproven
     from edgetl_runtime.bundle import open_bundle
+    from edgetl_runtime.contract import of_standing
+    from edgetl_runtime.proof import Standing
 
     with open_bundle(request.out) as bundle:
         digest = bundle.manifest_sha256
@@ -253,7 +254,7 @@ def _as_json(done: Deployment, request: DeployRequest, *, target: str, task: str
         "notes": [note.to_mapping() for note in done.notes],
         "memory_mb": done.memory_mb,
         "terms": [term.to_mapping() for term in done.terms],
-        "unproven": [term.clause for term in unproven(done.terms)],
+        "unproven": of_standing(done.terms, Standing.UNPROVEN),
         "size_bytes": request.out.stat().st_size,
         "parity": done.parity,
     }

@@ -18,12 +18,12 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
-    from edgetl.api.training import Ask
+    from edgetl.api.calls import Ask
     from edgetl.deploy.request import DeployConfig
     from edgetl.progress import Progress
     from edgetl.run import RunFolder
-    from edgetl.search.grid import Network, SearchConfig
-    from edgetl.search.pipeline import Found, SearchJob
+    from edgetl.search.grid import Network, SearchConfig, SearchJob
+    from edgetl.search.pipeline import Found
     from edgetl.search.state import SearchState
     from edgetl_runtime.contract import Contract
 
@@ -70,7 +70,7 @@ def look_for(request: SearchRequest, progress: Progress, ask: Ask | None = None)
         EdgetlError: See `search`.
     """
     from edgetl import profiles
-    from edgetl.search.pipeline import SearchJob
+    from edgetl.search.grid import SearchJob
     from edgetl.search.state import SearchState
 
     out, resume = request.out, request.resume
@@ -258,8 +258,8 @@ def chosen_by_search(
     """
     from edgetl import profiles
     from edgetl.run import RunFolder
-    from edgetl.search.grid import networks
-    from edgetl.search.pipeline import SearchJob, networks_of_runs
+    from edgetl.search.grid import SearchJob, networks
+    from edgetl.search.pipeline import networks_of_runs
     from edgetl.search.state import SearchState
     from edgetl_runtime.schema import from_mapping
 

@@ -10,7 +10,7 @@ from edgetl.errors import DataError
 from edgetl_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgetl.api.training import Ask
+    from edgetl.api.calls import Ask
     from edgetl.config import FinetuneConfig
     from edgetl.progress import Progress
 

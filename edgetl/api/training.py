@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import shutil
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from edgetl import tasks
-from edgetl.api.calls import AnyPath, calling, options_of, plain
+from edgetl.api.calls import AnyPath, Ask, calling, options_of, plain
 from edgetl.api.progress import ProgressOption, progress_of
 from edgetl.api.results import TrainedRun
 from edgetl.api.settling import settle_task
@@ -22,12 +21,13 @@ from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from edgetl.progress import Progress
     from edgetl.report.verdict import Answer
     from edgetl.run import Run
 
 Augmentation = Literal["flip_h", "flip_v", "rotate90", "affine", "photometric", "noise"]
-Ask = Callable[[str], Sequence[str]]
 WHO = "edgetl finetune"
 
 

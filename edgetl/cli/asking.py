@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from edgetl.api.training import Ask
+    from edgetl.api.calls import Ask
     from edgetl.progress import Progress
 
 

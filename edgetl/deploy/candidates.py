@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from edgetl import tasks
 from edgetl.deploy.plan import INT8_FLAGS
-from edgetl.deploy.terms import missed, unproven
+from edgetl.deploy.terms import unproven
 from edgetl.files import write_whole
 from edgetl_runtime import backends
 from edgetl_runtime.backends.base import LoadOptions
-from edgetl_runtime.contract import Term
+from edgetl_runtime.contract import Term, of_standing
 from edgetl_runtime.manifest import Requires, VariantOptions
 from edgetl_runtime.probe import facts, lacking
+from edgetl_runtime.proof import Standing
 from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Candidate:
 
     def held_to(self, terms: tuple[Term, ...]) -> Candidate:
         """Return the candidate with these terms, refused where one is missed."""
-        return dataclasses.replace(self, terms=(*self.terms, *terms), why=(*self.why, *missed(terms)))
+        missed = of_standing(terms, Standing.MISSED)
+        return dataclasses.replace(self, terms=(*self.terms, *terms), why=(*self.why, *missed))
 
     @property
     def load_options(self) -> LoadOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgetl import tasks as host_tasks
-from edgetl_runtime.contract import Figures, Latency, Term, judge
+from edgetl_runtime.contract import Figures, Latency, Term, judge, of_standing
 from edgetl_runtime.errors import UnfitError
 from edgetl_runtime.proof import Standing
 
@@ -59,14 +59,9 @@ def unproven(terms: Sequence[Term]) -> tuple[Term, ...]:
     return tuple(term for term in terms if term.standing is Standing.UNPROVEN)
 
 
-def missed(terms: Sequence[Term]) -> tuple[str, ...]:
-    """Return the clauses of the terms that are missed."""
-    return tuple(term.clause for term in terms if term.standing is Standing.MISSED)
-
-
 def standing_of(terms: Sequence[Term]) -> Standing:
     """Say how the contract ends for what was timed; unproven is what further turns could still prove."""
-    if missed(terms):
+    if of_standing(terms, Standing.MISSED):
         return Standing.MISSED
     open_terms = any(term.name in ("p50_ms", "p99_ms") and term.value is not None for term in unproven(terms))
     return Standing.UNPROVEN if open_terms else Standing.KEPT
@@ -79,7 +74,7 @@ def require_proof(terms: Sequence[Term], *, allowed: bool) -> None:
         UnfitError: A term is unproven.
     """
     if not allowed:
-        refuse_unproven([term.clause for term in unproven(terms)])
+        refuse_unproven(of_standing(terms, Standing.UNPROVEN))
 
 
 def refuse_unproven(clauses: Sequence[str]) -> None:

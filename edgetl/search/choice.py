@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl.deploy.choice import Choice, Timed, choose
 from edgetl.deploy.notes import Reason
-from edgetl.deploy.terms import measured_terms, missed, standing_of, unproven
+from edgetl.deploy.terms import measured_terms, standing_of
 from edgetl.metrics import pareto_front
+from edgetl_runtime.contract import of_standing
 from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
@@ -119,14 +120,14 @@ def _judged(point: Point, contract: Contract, max_gap_pp: float, target: str) ->
     if point["gap_pp"] > max(max_gap_pp, 100 / point["n"]) + 1e-9:
         why.append(f"{point['gap_pp']:.2f} pp below the most accurate float network > {max_gap_pp:.2f}")
     terms = measured_terms(contract, latency=point["latency"], memory_mb=point["memory_mb"], target=target)
-    why += missed(terms)
+    why += of_standing(terms, Standing.MISSED)
     first = 1 if point["why"] else 0  # all of a candidate's own clauses, which it counted
     return point | {
         "broken": point["broken"] + len(why) - first,
         "why": "; ".join(why),
         "accepted": not why,
         "terms": [term.to_mapping() for term in terms],
-        "unproven": [term.clause for term in unproven(terms)],
+        "unproven": of_standing(terms, Standing.UNPROVEN),
     }
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from edgetl.config import FinetuneConfig
+from edgetl.profiles import DeviceProfile
+from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError
+from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,3 +153,28 @@ def restricted(
             fix="edgetl devices show TARGET; or without --precisions, or --backends, for all of them",
         )
     return tuple(p for p in kept if f"{p.backend}-{p.precision}" not in without)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SearchJob:
+    """Everything that decides what a search computes.
+
+    Attributes:
+        networks: Of the grid.
+        config: The grid itself.
+        training: How networks without a run are fine-tuned; None where all have one.
+        contract: What candidates must keep.
+        profile: The target.
+    """
+
+    networks: tuple[Network, ...]
+    config: SearchConfig
+    training: FinetuneConfig | None
+    contract: Contract
+    profile: DeviceProfile
+
+    def asked(self) -> dict[str, Any]:
+        """Return it as plain values, for the state."""
+        networks = [to_mapping(n) | {"run": str(n.run) if n.run else None} for n in self.networks]
+        parts = {"search": self.config, "finetune": self.training, "contract": self.contract}
+        return {name: to_mapping(part) for name, part in parts.items()} | {"networks": networks}

@@ -9,30 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetl import tasks
-from edgetl.config import FinetuneConfig
 from edgetl.data.samples import spread
 from edgetl.deploy.choice import Choice
 from edgetl.deploy.notes import Note, of_measuring
 from edgetl.deploy.plan import plan
 from edgetl.errors import RunError
 from edgetl.files import taken
-from edgetl.profiles import DeviceProfile
 from edgetl.run import RunFolder
 from edgetl.search import choice
-from edgetl.search.grid import Network, SearchConfig, folder_name, restricted
+from edgetl.search.grid import Network, SearchJob, folder_name, restricted
 from edgetl.search.kept import keep
 from edgetl.search.screen import Shape, screen_shape, too_slow_by_far
 from edgetl.search.slices import choose_slice, write_slice
 from edgetl.search.timing import Timing
-from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.preprocess import PreprocessSpec
 from edgetl_runtime.probe import facts
-from edgetl_runtime.schema import to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgetl.config import FinetuneConfig
     from edgetl.data.samples import Dataset
     from edgetl.deploy.plan import PlannedCandidate
     from edgetl.progress import Progress
@@ -68,31 +65,6 @@ class Found:
     def chosen(self) -> dict[str, Any] | None:
         """The chosen point; None if nothing keeps the contract."""
         return next((p for p in self.points if p["chosen"]), None)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SearchJob:
-    """Everything that decides what a search computes.
-
-    Attributes:
-        networks: Of the grid.
-        config: The grid itself.
-        training: How networks without a run are fine-tuned; None where all have one.
-        contract: What candidates must keep.
-        profile: The target.
-    """
-
-    networks: tuple[Network, ...]
-    config: SearchConfig
-    training: FinetuneConfig | None
-    contract: Contract
-    profile: DeviceProfile
-
-    def asked(self) -> dict[str, Any]:
-        """Return it as plain values, for the state."""
-        networks = [to_mapping(n) | {"run": str(n.run) if n.run else None} for n in self.networks]
-        parts = {"search": self.config, "finetune": self.training, "contract": self.contract}
-        return {name: to_mapping(part) for name, part in parts.items()} | {"networks": networks}
 
 
 class Searching:

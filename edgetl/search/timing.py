@@ -20,7 +20,7 @@ from edgetl_runtime.proof import Standing
 
 if TYPE_CHECKING:
     from edgetl.progress import Progress
-    from edgetl.search.pipeline import SearchJob
+    from edgetl.search.grid import SearchJob
     from edgetl.search.state import SearchState
 
 TIMING_IMAGES = 32

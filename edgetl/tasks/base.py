@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl_runtime import tasks as device_tasks
+from edgetl_runtime.errors import UsageError
 from edgetl_runtime.schema import from_mapping
 
 if TYPE_CHECKING:
@@ -288,6 +289,26 @@ class HostTask(abc.ABC, Generic[LabelsT, ParamsT, AimsT]):
             table[classes[index]][decision.verdict] += 1
         right = sum(row[self.device.right_verdict(labels, name)] for name, row in table.items())
         return table, right / len(truth) if len(truth) else 0.0
+
+
+def check_cost_or_rate(cost: tuple[str, float | None], rate: tuple[str, float | None]) -> None:
+    """Refuse a cost and a rate of the same mistake beside each other, and values that mean nothing.
+
+    Args:
+        cost: Option and value: above 0.
+        rate: Option and value: from 0 to below 1.
+
+    Raises:
+        UsageError: Says which.
+    """
+    (by_cost, price), (by_rate, most) = cost, rate
+    if price is not None and most is not None:
+        fix = f"one of the two: {by_cost} 5 or {by_rate} 0.01"
+        raise UsageError(by_cost, f"given without {by_rate}", "both", fix=fix)
+    if price is not None and not price > 0:
+        raise UsageError(by_cost, "above 0", str(price), fix=f"{by_cost} 5")
+    if most is not None and not 0 <= most < 1:
+        raise UsageError(by_rate, "from 0 to below 1", str(most), fix=f"{by_rate} 0.01")
 
 
 def plural(count: int, noun: str) -> str:

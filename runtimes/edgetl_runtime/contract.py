@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetl_runtime.errors import UsageError
 from edgetl_runtime.proof import Standing, standing
+from edgetl_runtime.tasks.base import check_bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,6 @@ class Measured(enum.Enum):
     MEMORY = "max_memory_mb"
 
 
-LARGEST = 1e12  # of a bound: more is a slip of the pen
 _PERCENT = {Measured.P50: 50, Measured.P99: 99}
 _NAMES = {"p50_ms": "p50", "p99_ms": "p99", "max_memory_mb": "memory"}
 _UNITS = {"p50_ms": " ms", "p99_ms": " ms", "max_memory_mb": " MB"}
@@ -86,7 +86,7 @@ class Contract:
             "max_size_mb": max_size_mb,
         }
         for name, value in values.items():
-            _check(name, value, needed=name in ("max_drop_pp", "max_flips_pct"))
+            check_bound(name, value, needed=name in ("max_drop_pp", "max_flips_pct"))
             object.__setattr__(self, name, value)
         if of_task is not None and not isinstance(of_task, Mapping):
             raise UsageError("of_task", "a mapping of terms", f"{of_task!r:.40}", fix="of_task={}")
@@ -102,13 +102,6 @@ class Contract:
         """Return an empty tally of each bound on a latency."""
         bounds = ((what, getattr(self, what.value)) for what in _PERCENT)
         return tuple(Tally(what=what, bound_ms=bound) for what, bound in bounds if bound is not None)
-
-
-def _check(name: str, most: object, *, needed: bool) -> None:
-    number = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 <= most <= LARGEST
-    if not number and (most is not None or needed):
-        option = "--" + name.replace("_", "-")
-        raise UsageError(option, "0 or above", f"{most!r:.40}", fix=f"{option} 10")
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

@@ -47,8 +47,8 @@ FLOORS = (
 DEVICE_FLOORS = (
     {"version", "errors"},
     {"schema", "children", "durable", "locks", "proof", "memory", "measure", "image_files", "onnx_walk", "preprocess"},
-    {"contract", "signature", "tiff", "tasks"},
-    {"jpeg"},
+    {"signature", "tiff", "tasks"},
+    {"contract", "jpeg"},
     {"decode", "manifest"},
     {"bundle", "golden", f"{DEVICE}.backends.base"},
     {"nvidia"},

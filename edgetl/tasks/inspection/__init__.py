@@ -42,14 +42,8 @@ class Aims:
     unsure_band: float = 0.0
 
     def __post_init__(self) -> None:
-        rate, cost, band = self.max_escape_rate, self.escape_cost, self.unsure_band
-        if rate is not None and cost is not None:
-            must, fix = "given without --max-escape-rate", "one of the two: --escape-cost 5 or --max-escape-rate 0.01"
-            raise UsageError("--escape-cost", must, "both", fix=fix)
-        if cost is not None and not cost > 0:
-            raise UsageError("--escape-cost", "above 0", str(cost), fix="--escape-cost 5")
-        if rate is not None and not 0 <= rate < 1:
-            raise UsageError("--max-escape-rate", "from 0 to below 1", str(rate), fix="--max-escape-rate 0.01")
+        base.check_cost_or_rate(("--escape-cost", self.escape_cost), ("--max-escape-rate", self.max_escape_rate))
+        band = self.unsure_band
         if not 0 <= band < 1:
             raise UsageError("--unsure-band", "from 0 to below 1", str(band), fix="--unsure-band 0.1")
 

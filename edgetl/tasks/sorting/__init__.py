@@ -10,7 +10,6 @@ import numpy as np
 from edgetl.metrics import binomial_upper
 from edgetl.tasks import base, classes
 from edgetl.tasks.sorting import report
-from edgetl_runtime.errors import UsageError
 from edgetl_runtime.tasks import softmax
 from edgetl_runtime.tasks.sorting import UNSURE, Bounds, Labels, Params, pair_of
 
@@ -39,14 +38,7 @@ class Aims:
     max_error_rate: float | None = None
 
     def __post_init__(self) -> None:
-        cost, rate = self.error_cost, self.max_error_rate
-        if cost is not None and rate is not None:
-            must, fix = "given without --max-error-rate", "one of the two: --error-cost 5 or --max-error-rate 0.01"
-            raise UsageError("--error-cost", must, "both", fix=fix)
-        if cost is not None and not cost > 0:
-            raise UsageError("--error-cost", "above 0", str(cost), fix="--error-cost 5")
-        if rate is not None and not 0 <= rate < 1:
-            raise UsageError("--max-error-rate", "from 0 to below 1", str(rate), fix="--max-error-rate 0.01")
+        base.check_cost_or_rate(("--error-cost", self.error_cost), ("--max-error-rate", self.max_error_rate))
 
     @property
     def cost(self) -> float:

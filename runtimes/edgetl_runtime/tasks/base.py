@@ -224,15 +224,16 @@ def is_folder_name(verdict: str) -> bool:
     return plain and 0 < len(verdict.encode()) <= MAX_NAME_BYTES and verdict[0] != "." and verdict[-1] not in ". "
 
 
-def check_bound(name: str, most: float | None) -> None:
-    """Refuse a bound that nothing can keep.
+def check_bound(name: str, most: object, *, needed: bool = False) -> None:
+    """Refuse a bound that nothing can keep; None leaves it out, unless it is needed.
 
     Raises:
-        UsageError: It is negative or not a number.
+        UsageError: It is negative, no number, or too large to be meant.
     """
-    if most is not None and not 0 <= most <= LARGEST:
+    number = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 <= most <= LARGEST
+    if not number and (most is not None or needed):
         option = "--" + name.replace("_", "-")
-        raise UsageError(option, "0 or above", str(most), fix=f"{option} 1")
+        raise UsageError(option, "0 or above", f"{most!r:.40}", fix=f"{option} 1")
 
 
 def finite_output(outputs: Outputs, name: str, sizes: tuple[int, ...]) -> NDArray[np.float32]:

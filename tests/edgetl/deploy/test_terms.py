@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgetl.deploy.contract import Judge
-from edgetl.deploy.terms import measured_terms, missed, require_proof, untested_terms
-from edgetl_runtime.contract import Contract, Term
+from edgetl.deploy.terms import measured_terms, require_proof, untested_terms
+from edgetl_runtime.contract import Contract, Term, of_standing
 from edgetl_runtime.errors import UnfitError
 from edgetl_runtime.proof import Standing
 from edgetl_runtime.tasks import inspection, sorting
@@ -57,7 +57,8 @@ def test_every_bound_on_what_was_not_measured_is_unproven():
 def test_missed_terms_are_named_with_both_figures():
     contract = Contract(p50_ms=1.9, p99_ms=3.9, max_memory_mb=1)
     terms = measured_terms(contract, latency=figures(), memory_mb=123.0, target="local")
-    assert missed(terms) == ("p50 2.00 ms > 1.90", "p99 4.00 ms > 3.90", "memory 123.00 MB > 1.00")
+    missed = ["p50 2.00 ms > 1.90", "p99 4.00 ms > 3.90", "memory 123.00 MB > 1.00"]
+    assert of_standing(terms, Standing.MISSED) == missed
 
 
 def test_bound_on_parts_that_a_split_does_not_hold_is_unproven():

@@ -18,8 +18,8 @@ from edgetl.progress import Progress
 from edgetl.run import RunFolder
 from edgetl.search import pipeline as searching
 from edgetl.search import timing
-from edgetl.search.grid import Network, SearchConfig, networks
-from edgetl.search.pipeline import Searching, SearchJob, networks_of_runs
+from edgetl.search.grid import Network, SearchConfig, SearchJob, networks
+from edgetl.search.pipeline import Searching, networks_of_runs
 from edgetl.search.state import SearchState
 from edgetl_runtime.contract import Contract
 from edgetl_runtime.errors import UsageError

@@ -12,9 +12,8 @@ from edgetl.deploy import latency
 from edgetl.deploy.candidates import Candidate
 from edgetl.progress import Progress
 from edgetl.search import timing
-from edgetl.search.grid import Network, SearchConfig
+from edgetl.search.grid import Network, SearchConfig, SearchJob
 from edgetl.search.kept import keep
-from edgetl.search.pipeline import SearchJob
 from edgetl.search.state import SearchState
 from edgetl.search.timing import Timing
 from edgetl_runtime.contract import Contract
