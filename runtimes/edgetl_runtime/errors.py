@@ -134,7 +134,10 @@ def unreadable(
         >>> unreadable(UsageError, "--trust a.pub", FileNotFoundError(2, "No such file or directory"), path="a.pub")
         UsageError('cannot read --trust a.pub: No such file or directory.\nTry: correct the path; ls .')
     """
-    place, folder = shlex.quote(str(path)), shlex.quote(os.path.dirname(str(path)) or ".")  # noqa: PTH120  (any path)
+    above = os.path.dirname(str(path))  # noqa: PTH120  (any path, also one that no Path can hold)
+    while above and not os.path.exists(above):  # noqa: PTH110  (only what is there can be looked at)
+        above = os.path.dirname(above)  # noqa: PTH120
+    place, folder = shlex.quote(str(path)), shlex.quote(above or ".")
     reason = error.strerror or type(error).__name__
     fixes = {
         errno.ENOENT: f"correct the path; ls {folder}",

@@ -96,7 +96,7 @@ def test_an_error_that_needs_more_than_its_fields_is_not_rebuilt():
 @pytest.mark.parametrize(
     ("name", "reason", "fix"),
     [
-        ("absent/a b.toml", "No such file or directory", "correct the path; ls {0}/absent"),
+        ("absent/a b.toml", "No such file or directory", "correct the path; ls {0}"),
         ("folder", "Is a directory", "name a file in it; ls {0}/folder"),
         ("file/below", "Not a directory", "correct the path; ls -l {0}/file"),
     ],
@@ -110,3 +110,10 @@ def test_a_file_that_cannot_be_read_says_why_and_what_to_do(tmp_path, name, reas
     assert error.sentence == f"cannot read --config {name}: {reason}."
     assert (error.must, error.got) == ("a readable file", reason)
     assert error.fix == fix.format(tmp_path)
+
+
+def test_a_path_whose_folders_are_missing_too_is_looked_for_where_there_is_something(tmp_path):
+    absent = FileNotFoundError(2, "No such file or directory")
+    error = errors.unreadable(errors.UsageError, "x", absent, path=tmp_path / "no" / "where" / "x")
+    assert error.fix == f"correct the path; ls {tmp_path}"
+    assert errors.unreadable(errors.UsageError, "x", absent, path="no/where/x").fix == "correct the path; ls ."
